@@ -1,0 +1,104 @@
+"""The one catalogue of process metrics (KPIs of the business have their own: finwatch.domain.kpis).
+
+Each metric is declared once here and made for a registry of one process by `Metrics`. Labels are of low cardinality
+and never hold an amount, a name or an account number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """One metric: name without `finwatch_` and without a counter's `_total`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Name as Prometheus shows it."""
+        return f"finwatch_{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+CATALOGUE: tuple[MetricSpec, ...] = (
+    # Every process.
+    MetricSpec("build_info", "gauge", "1, with the version of this process.", ("version", "component")),
+    MetricSpec("up_since_seconds", "gauge", "Unix time at which this process started.", (), "seconds"),
+    # Streams: the shell.
+    MetricSpec("stream_applied", "counter", "Events applied to state.", ("stage", "topic")),
+    MetricSpec("stream_repeated", "counter", "Events seen before and skipped.", ("stage", "topic")),
+    MetricSpec("stream_filtered", "counter", "Records that no agent of the stage wants.", ("stage", "topic")),
+    MetricSpec("stream_dead", "counter", "Records sent to the dead-letter topic.", ("stage", "topic", "reason")),
+    MetricSpec("stream_emitted", "counter", "Output records produced.", ("stage", "topic")),
+    MetricSpec("stream_stale", "counter", "Records dropped because their lease had ended.", ("stage",)),
+    MetricSpec("stream_fired", "counter", "Deadlines fired.", ("stage",)),
+    MetricSpec("stream_lag_records", "gauge", "Records behind the end of the log.", ("stage", "topic", "partition")),
+    MetricSpec(
+        "stream_lag_seconds", "gauge", "Age of the last applied record while behind, else 0.", ("stage",), "seconds"
+    ),
+    MetricSpec("stream_checkpoint_seconds", "histogram", "Duration of a checkpoint.", ("stage",), "seconds"),
+    MetricSpec(
+        "stream_checkpoint_age_seconds", "gauge", "Time since the last checkpoint that stands.", ("stage",), "seconds"
+    ),
+    MetricSpec("stream_state_rows", "gauge", "Rows of state held.", ("stage",)),
+    MetricSpec("stream_state_bytes", "gauge", "Bytes of undecoded state held.", ("stage",), "bytes"),
+    MetricSpec("stream_rebalances", "counter", "Rebalances of the consumer group seen.", ("stage", "kind")),
+    MetricSpec("stream_load_seconds", "histogram", "Time to load state after an assignment.", ("stage",), "seconds"),
+    MetricSpec("stream_partitions", "gauge", "Partitions assigned.", ("stage",)),
+)
+
+
+class Metrics:
+    """The metrics of one process, made from the catalogue on first use.
+
+    `metrics.counter("stream_applied").labels(...)`; asking for an undeclared name raises KeyError, so nothing is
+    published that the documentation does not list.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._specs: Mapping[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
+
+    def _make(self, name: str, kind: str) -> Counter | Gauge | Histogram:
+        made = self._made.get(name)
+        if made is None:
+            spec = self._specs[name]
+            if spec.kind != kind:
+                raise KeyError(f"{name} is a {spec.kind}, not a {kind}")
+            full = f"finwatch_{name}"
+            if spec.kind == "counter":
+                made = Counter(full, spec.help, spec.labels, registry=self.registry)
+            elif spec.kind == "gauge":
+                made = Gauge(full, spec.help, spec.labels, registry=self.registry)
+            else:
+                made = Histogram(full, spec.help, spec.labels, buckets=SECONDS, registry=self.registry)
+            self._made[name] = made
+        return made
+
+    def counter(self, name: str) -> Counter:
+        """Counter `name` of the catalogue. Raises KeyError when it is not declared as one."""
+        made = self._make(name, "counter")
+        assert isinstance(made, Counter)
+        return made
+
+    def gauge(self, name: str) -> Gauge:
+        """Gauge `name` of the catalogue. Raises KeyError when it is not declared as one."""
+        made = self._make(name, "gauge")
+        assert isinstance(made, Gauge)
+        return made
+
+    def histogram(self, name: str) -> Histogram:
+        """Histogram `name` of the catalogue. Raises KeyError when it is not declared as one."""
+        made = self._make(name, "histogram")
+        assert isinstance(made, Histogram)
+        return made

@@ -1,0 +1,116 @@
+"""The one list of topics. `finwatch topics apply` makes a broker agree with it; nothing else creates topics."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+MAX_RECORD_BYTES = (
+    4 * 1024 * 1024
+)  # a 2 MB record must reach its dead letter, so topics carry more than Kafka's default of 1 MB
+ENTITIES = (
+    "bill",
+    "invoice",
+    "entry",
+    "purchase_order",
+    "receipt",
+    "payment",
+    "expense_report",
+    "vendor",
+    "bank_account",
+    "bank_line",
+)
+
+
+def entity_topic(entity: str) -> str:
+    """Topic that carries the changes and decisions of an entity's documents."""
+    return f"finance.{entity}.v1"
+
+
+ENTITY_TOPICS = tuple(entity_topic(entity) for entity in ENTITIES)
+RELATION = "finance.relation.v1"
+STEP = "finance.step.v1"
+CLOCK = "finance.clock.v1"
+EXCEPTION = "finance.exception.v1"
+FINDING = "finance.finding.v1"
+KPI = "finance.kpi.v1"
+DEAD_LETTER = "finance.dlq.v1"
+DOCUMENTS_STATE = "finwatch.documents.state"
+RELATIONS_STATE = "finwatch.relations.state"
+CAPTURE_STATE = "finwatch.capture.state"
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """One topic: its records (Avro full names, empty for internal formats), clean-up and time kept."""
+
+    name: str
+    records: tuple[str, ...]
+    cleanup: Literal["delete", "compact"]
+    retention_days: int | None
+    meaning: str
+
+    def config(self) -> dict[str, str]:
+        """Topic configuration as the broker takes it."""
+        config = {"cleanup.policy": self.cleanup, "max.message.bytes": str(MAX_RECORD_BYTES)}
+        if self.cleanup == "delete":
+            days = self.retention_days
+            config["retention.ms"] = "-1" if days is None else str(days * 86_400_000)
+        else:
+            # A row of an uncommitted checkpoint must not push out the committed one before it is written again.
+            config["min.compaction.lag.ms"] = "3600000"
+        return config
+
+
+_EVENT_RECORD = MappingProxyType(
+    {
+        "bill": "Bill",
+        "invoice": "Invoice",
+        "entry": "Entry",
+        "purchase_order": "PurchaseOrder",
+        "receipt": "Receipt",
+        "payment": "Payment",
+        "expense_report": "ExpenseReport",
+        "vendor": "Vendor",
+        "bank_account": "BankAccount",
+        "bank_line": "BankLine",
+    }
+)
+
+
+def entity_record(entity: str) -> str:
+    """Avro full name of an entity's state record. Raises KeyError for an unknown entity."""
+    return f"finwatch.{_EVENT_RECORD[entity]}"
+
+
+def _output(name: str, record: str, meaning: str) -> TopicSpec:
+    return TopicSpec(name, (f"finwatch.{record}",), "delete", 90, meaning)
+
+
+TOPICS: tuple[TopicSpec, ...] = (
+    *(
+        TopicSpec(
+            entity_topic(entity),
+            (entity_record(entity), "finwatch.Transition", "finwatch.Heartbeat"),
+            "delete",
+            None,
+            f"Changes and decisions of {entity.replace('_', ' ')} documents, keyed by document.",
+        )
+        for entity in ENTITIES
+    ),
+    _output(RELATION, "Relation", "Facts about documents, keyed by what they relate to."),
+    _output(STEP, "Step", "Approval steps, keyed by document."),
+    _output(CLOCK, "Clock", "Service-level clocks, keyed by document."),
+    _output(EXCEPTION, "Exception", "Exceptions, keyed by document."),
+    _output(FINDING, "Finding", "Findings, keyed by finding."),
+    TopicSpec(KPI, ("finwatch.Kpi",), "compact", None, "Parts of KPIs, keyed by KPI, labels and partition."),
+    _output(DEAD_LETTER, "DeadLetter", "Records that could not be processed, with their untouched bytes."),
+    TopicSpec(DOCUMENTS_STATE, (), "compact", None, "State of the documents stage as branches of checkpoints."),
+    TopicSpec(RELATIONS_STATE, (), "compact", None, "State of the relations stage as branches of checkpoints."),
+    TopicSpec(CAPTURE_STATE, (), "compact", None, "Positions of the capture, by source and model."),
+)
+STORED_TOPICS = tuple(spec.name for spec in TOPICS if spec.records)
+
+
+def state_topic(stage: str) -> str:
+    """State topic of a stage."""
+    return f"finwatch.{stage}.state"
