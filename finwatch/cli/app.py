@@ -1,0 +1,32 @@
+"""The command tree. A new command is a new file and one line here."""
+
+from typing import Annotated
+
+import typer
+
+from finwatch import __version__
+
+app = typer.Typer(
+    name="finwatch",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Watches the finance operations of an Odoo ERP as a stream: approval ageing, exceptions, duplicate bills and "
+    "service levels, in seconds.\n\nTry [bold]finwatch demo[/]: it needs nothing but this package.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"finwatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of every command come after its name."""
