@@ -14,8 +14,6 @@ from finwatch.cli.output import explain_failure
 def main() -> None:
     """Entry point: runs the command, and turns every failure into one message and an exit code."""
     try:
-        app(standalone_mode=False)
-    except SystemExit:
-        raise
-    except BaseException as error:
+        app()
+    except Exception as error:
         sys.exit(explain_failure(error))

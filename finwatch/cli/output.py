@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -50,16 +49,8 @@ def show_mapping(rows: Mapping[str, Any]) -> None:
         out.print(f"  {name.ljust(width)}  {value}")
 
 
-def explain_failure(error: BaseException) -> int:
+def explain_failure(error: Exception) -> int:
     """Say what went wrong, and what to do, on standard error; the exit code to leave with."""
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
-    if isinstance(error, click.Abort | KeyboardInterrupt):
-        err.print("stopped")
-        return ExitCode.INTERRUPTED
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
     if isinstance(error, Failed):
         err.print(f"[bold red]finwatch:[/] {escape(str(error))}", soft_wrap=True)
         if error.what_to_do:
