@@ -1,0 +1,1 @@
+"""Tests of finwatch; they mirror the packages."""
