@@ -1,0 +1,35 @@
+"""`finwatch stream`: the Faust workers."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from finwatch.cli.options import Embedded
+
+
+class StageName(StrEnum):
+    """Stages of the stream."""
+
+    documents = "documents"
+    relations = "relations"
+
+
+def stream(
+    stages: Annotated[list[StageName], typer.Argument(help="One stage or both in one process.", show_default=False)],
+    embedded: Embedded = None,
+) -> None:
+    """Run Faust workers of one stage or both until stopped; more processes share the partitions.
+
+    Examples: [bold]finwatch stream documents[/], [bold]finwatch stream documents relations --embedded ./data[/].
+    The same workers run as [bold]faust -A streams.app worker[/] (stages from FINWATCH_STREAM_STAGES).
+    Exit codes: 0 stopped, 70 an invariant broke, 76 too many dead letters, 78 configuration.
+    """
+    from streams.app import run
+
+    from finwatch.local.access import settings_for
+    from finwatch.runtime.logging import configure_logging
+
+    settings = settings_for(embedded)
+    configure_logging(settings.loglevel, settings.logformat)
+    raise typer.Exit(run([stage.value for stage in stages], settings))
