@@ -1,8 +1,9 @@
 """The contract between the shell and a stage: what a stage is given and what it must keep to.
 
-A stage is pure logic over one (topic, partition) at a time. It has no clock, no I/O and no memory of its own: everything
-it remembers is in rows, everything it says is emitted. Given the same records in the same order it must make the same
-rows and outputs, because the shell replays records after a crash, a rebalance or a rebuild.
+A stage is pure logic over one (topic, partition) at a time. It has no clock, no I/O and no memory of its own: all that
+it remembers is in rows, all that it says is emitted. Given the same records in the same order it must make the same
+rows and outputs, because the shell replays records after a crash, a rebalance or a rebuild. One stage object may be
+called from two threads at once (for different partitions), so it must not keep anything but caches in itself.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ R = TypeVar("R", bound=Struct)
 class InvalidEvent(Exception):
     """The event cannot be processed, now or ever: the shell sends its record to the dead letters and goes on.
 
-    To be raised before any row is put and anything is emitted. ``reason`` is a short lower snake case code; it becomes a
-    metric label, so it must not hold values. ``detail`` may say more, but no amount, name or account number either.
+    To be raised before any row is changed or put and anything is emitted. ``reason`` is a short lower snake case code;
+    it becomes a metric label, so it must not hold values. ``detail`` may say more, but no amount, name or account
+    number either.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -31,9 +33,10 @@ class InvalidEvent(Exception):
 class View(Protocol):
     """State and output of one (topic, partition) of a stage.
 
-    Rows are msgspec Structs under string keys, kept as msgpack in the state topic. A key begins with a kind and, for rows
-    with a due time, the source: ``d:odoo:bill:17``. The text between the first and the second colon is the source whose
-    time fires the row. All changes made by one ``apply`` or ``advance`` become durable together.
+    Rows are msgspec Structs under string keys, kept as msgpack in the state topic. A key begins with a kind and, for
+    rows with a due time, the source: ``d:odoo:bill:17``. The text between the first and the second colon is the source
+    whose time fires the row. Keys that begin with ``!`` are the shell's own. All changes made by one ``apply`` or
+    ``advance`` become durable together.
     """
 
     topic: str
@@ -79,15 +82,19 @@ class Stage(Protocol):
         """
         ...
 
-    def apply(self, view: View, event: Struct, offset: int) -> None:
-        """Apply one event. Deterministic. May raise ``InvalidEvent``; anything else ends the process."""
+    def apply(self, view: View, event: Struct, offset: int) -> bool | None:
+        """Apply one event. Deterministic. May raise ``InvalidEvent``; any other exception ends the process.
+
+        Return False for an event that was applied before and changed nothing (it is counted as repeated).
+        """
         ...
 
     def advance(self, view: View, key: str, now: int) -> None:
         """Handle row ``key``, whose due time has come (epoch microseconds in its source's time).
 
         ``now`` is the row's own due time, not the moment of firing, so that live and replay agree. The timer is spent;
-        ``put`` the row with a later due time to set another.
+        ``put`` the row with a later due time to set another. A due time that has passed already fires before the next
+        event.
         """
         ...
 
