@@ -1,0 +1,177 @@
+"""What the documents stage reads of each event: projections of the Avro records on the entity topics.
+
+Field names are the schemas'. The codec decodes only these columns. Logical types arrive as: time stamps ``int``
+microseconds since the epoch UTC, dates ``int`` days since the epoch, amounts ``Decimal``, lines a list of plain dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import Struct
+
+Lines = list[dict[str, Any]]
+
+
+class Event(Struct, frozen=True, gc=False, kw_only=True):
+    """The header columns of every event."""
+
+    event_id: str
+    document_key: str
+    source: str
+    entity: str
+    record_id: str
+    company_id: str | None = None
+    op: str
+    timeline: str
+    occurred_at: int
+    observed_at: int
+    actor: str | None = None
+
+
+class _Move(Event, frozen=True, kw_only=True):
+    """A journal document (Odoo's account.move). Lines make it visible to the garbage collector."""
+
+    move_type: str | None = None
+    state: str | None = None
+    payment_state: str | None = None
+    reference: str | None = None
+    partner_id: str | None = None
+    commercial_partner_id: str | None = None
+    invoice_date: int | None = None
+    due_date: int | None = None
+    currency: str | None = None
+    amount_total: Decimal | None = None
+    origin: str | None = None
+    responsible: str | None = None
+    reversed_key: str | None = None
+    created_by: str | None = None
+    created_at: int | None = None
+
+
+class Bill(_Move, frozen=True, gc=True, kw_only=True):
+    """A vendor bill, credit note or receipt."""
+
+    lines: Lines = []
+
+
+class Invoice(_Move, frozen=True, kw_only=True):
+    """A customer invoice or credit note."""
+
+
+class Entry(_Move, frozen=True, kw_only=True):
+    """A journal entry."""
+
+
+class PurchaseOrder(Event, frozen=True, gc=True, kw_only=True):
+    """A purchase order."""
+
+    state: str | None = None
+    partner_id: str | None = None
+    commercial_partner_id: str | None = None
+    partner_reference: str | None = None
+    buyer: str | None = None
+    ordered_at: int | None = None
+    currency: str | None = None
+    amount_total: Decimal | None = None
+    invoice_status: str | None = None
+    origin: str | None = None
+    created_by: str | None = None
+    created_at: int | None = None
+    lines: Lines = []
+
+
+class Receipt(Event, frozen=True, kw_only=True):
+    """A goods receipt."""
+
+    state: str | None = None
+    partner_id: str | None = None
+    responsible: str | None = None
+    origin: str | None = None
+    created_by: str | None = None
+    created_at: int | None = None
+
+
+class Payment(Event, frozen=True, kw_only=True):
+    """A payment."""
+
+    state: str | None = None
+    payment_type: str | None = None
+    partner_id: str | None = None
+    currency: str | None = None
+    amount: Decimal | None = None
+    date: int | None = None
+    created_by: str | None = None
+    created_at: int | None = None
+
+
+class ExpenseReport(Event, frozen=True, kw_only=True):
+    """An expense report."""
+
+    state: str | None = None
+    payment_state: str | None = None
+    employee_id: str | None = None
+    responsible: str | None = None
+    currency: str | None = None
+    amount_total: Decimal | None = None
+    created_by: str | None = None
+    created_at: int | None = None
+
+
+class Transition(Event, frozen=True, kw_only=True):
+    """A decision or a change of status: who, when, from what, to what."""
+
+    activity: str
+    label: str
+    field: str | None = None
+    old_value: str | None = None
+    new_value: str | None = None
+    step: str | None = None
+    role: str | None = None
+    decision: str | None = None
+    responsible: str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+
+
+class RelationFact(Struct, frozen=True, gc=False, kw_only=True):
+    """What the relations stage reads of ``finwatch.Relation``."""
+
+    relation: str
+    relation_key: str
+    version: int
+    op: str
+    document_key: str
+    source: str
+    entity: str
+    company_id: str | None = None
+    timeline: str
+    occurred_at: int
+    observed_at: int
+    event_id: str
+    reference: str | None = None
+    partner_id: str | None = None
+    document_type: str | None = None
+    state: str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    date: int | None = None
+    attributes: str | None = None
+
+
+DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
+    {
+        "finwatch.Bill": Bill,
+        "finwatch.Invoice": Invoice,
+        "finwatch.Entry": Entry,
+        "finwatch.PurchaseOrder": PurchaseOrder,
+        "finwatch.Receipt": Receipt,
+        "finwatch.Payment": Payment,
+        "finwatch.ExpenseReport": ExpenseReport,
+        "finwatch.Transition": Transition,
+    }
+)
+RELATION_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType({"finwatch.Relation": RelationFact})

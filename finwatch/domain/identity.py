@@ -1,0 +1,73 @@
+"""Identities: of documents, and of everything that is said about them.
+
+An identity is a function of what it names and of nothing else, so replaying the log gives the same ids.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import NamedTuple
+
+_SEPARATOR = "\x1f"
+
+
+class DocumentKey(NamedTuple):
+    """Parts of a document key."""
+
+    source: str
+    entity: str
+    record_id: str
+
+
+def document_key(source: str, entity: str, record_id: str) -> str:
+    """Build ``source:entity:record_id``. Raises ValueError for an empty part, or a colon in source or entity."""
+    if not source or not entity or not record_id:
+        raise ValueError("a document key needs a source, an entity and a record id")
+    if ":" in source or ":" in entity:
+        raise ValueError("source and entity must not contain a colon")
+    return f"{source}:{entity}:{record_id}"
+
+
+def parse_document_key(key: str) -> DocumentKey:
+    """Split a document key; the record id may contain colons. Raises ValueError when a part is missing."""
+    source, _, rest = key.partition(":")
+    entity, _, record_id = rest.partition(":")
+    if not source or not entity or not record_id:
+        raise ValueError("not a document key: source:entity:record_id wanted")
+    return DocumentKey(source, entity, record_id)
+
+
+def deterministic_id(*parts: object) -> str:
+    """32 hex characters of a SHA-256 over the parts, in order."""
+    return sha256(_SEPARATOR.join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def step_id(document: str, ordinal: int) -> str:
+    """Identity of the n-th step (from 0) of a document."""
+    return deterministic_id("step", document, ordinal)
+
+
+def clock_id(document: str, policy: str) -> str:
+    """Identity of the clock of a policy on a document."""
+    return deterministic_id("clock", document, policy)
+
+
+def exception_id(document: str, kind: str) -> str:
+    """Identity of the exception of a type on a document."""
+    return deterministic_id("exception", document, kind)
+
+
+def deadline_finding_id(detector: str, document: str, rule: str, level: str, due: int) -> str:
+    """Identity of a fired deadline. It holds the due time, never the time of firing."""
+    return deterministic_id("finding", detector, document, rule, level, due)
+
+
+def document_finding_id(detector: str, document: str, rule: str) -> str:
+    """Identity of a finding about one document."""
+    return deterministic_id("finding", detector, document, rule)
+
+
+def pair_finding_id(detector: str, one: str, other: str) -> str:
+    """Identity of a finding about two documents, whichever came first and whatever block they met in."""
+    low, high = (one, other) if one < other else (other, one)
+    return deterministic_id("finding", detector, low, high)
