@@ -62,9 +62,7 @@ def apply_topics(
                 f"{wanted} to change" if dry_run else f"{wanted} changed, {len(changes) - wanted} as they should be"
             )
     if conflicts:
-        raise Failed(
-            f"{len(conflicts)} topics conflict with the list; nothing was changed", conflicts[0].detail, ExitCode.FAILED
-        )
+        raise Failed(f"{len(conflicts)} topics conflict with the list; nothing was changed", conflicts[0].detail)
 
 
 def _settings(embedded: Path | None):  # type: ignore[no-untyped-def]

@@ -1,0 +1,26 @@
+"""Logs are one JSON object a line, and secrets do not pass."""
+
+import json
+import logging
+
+import pytest
+
+from finwatch.runtime.logging import configure_logging, get_logger
+
+
+def test_lines_are_json_with_time_level_and_component(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    get_logger("sink").info("caught up", records=3)
+    line = json.loads(capsys.readouterr().err.strip())
+    assert line["event"] == "caught up"
+    assert (line["component"], line["level"], line["records"]) == ("sink", "info", 3)
+    assert line["timestamp"].endswith("Z")
+
+
+def test_secrets_are_masked_and_odoorpc_stays_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("debug", "json")
+    get_logger("capture").info("login", password="hunter2", api_key="k3y", acc_number="DE00")
+    logging.getLogger("odoorpc.rpc").debug("%s", {"args": ["db", 2, "hunter2"]})
+    shown = capsys.readouterr().err
+    for secret in ("hunter2", "k3y", "DE00"):
+        assert secret not in shown
