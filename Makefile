@@ -61,6 +61,7 @@ lint: .venv ## Check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .PHONY: format
 format: .venv ## Format the code and sort the imports
