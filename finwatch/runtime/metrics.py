@@ -54,6 +54,32 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("stream_rebalances", "counter", "Rebalances of the consumer group seen.", ("stage", "kind")),
     MetricSpec("stream_load_seconds", "histogram", "Time to load state after an assignment.", ("stage",), "seconds"),
     MetricSpec("stream_partitions", "gauge", "Partitions assigned.", ("stage",)),
+    # The ClickHouse sink.
+    MetricSpec("sink_rows", "counter", "Rows confirmed by the store.", ("table",)),
+    MetricSpec("sink_batches", "counter", "Batches that stand: their records and their position are in the raw log."),
+    MetricSpec(
+        "sink_bad", "counter", "Records the sink could not read; stored, and listed as dead letters.", ("reason",)
+    ),
+    MetricSpec("sink_insert_seconds", "histogram", "Duration of one insert.", ("table",), "seconds"),
+    MetricSpec("sink_decode_seconds", "histogram", "Duration of decoding a batch into rows.", (), "seconds"),
+    MetricSpec(
+        "sink_retries", "counter", "Failures after which the sink began again from the store's position.", ("part",)
+    ),
+    MetricSpec("sink_resumes", "counter", "Times the position was read from the store."),
+    MetricSpec("sink_lag_records", "gauge", "Records behind the end of the log.", ("topic",)),
+    MetricSpec("sink_lag_seconds", "gauge", "Age of the last stored record while behind, else 0.", (), "seconds"),
+    MetricSpec(
+        "sink_delay_seconds",
+        "histogram",
+        "From Kafka time stamp to the store, newest record of a batch.",
+        (),
+        "seconds",
+    ),
+    MetricSpec("sink_written_timestamp_seconds", "gauge", "Unix time of the last batch that stands.", (), "seconds"),
+    # The Prometheus sink.
+    MetricSpec("kpi_parts", "gauge", "Parts of KPIs held."),
+    MetricSpec("kpi_records", "counter", "Records of the KPI topic by what became of them.", ("outcome",)),
+    MetricSpec("kpi_lag_records", "gauge", "Records of the KPI topic not read yet."),
 )
 
 
