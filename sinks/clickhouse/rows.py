@@ -134,17 +134,16 @@ def inserts(
     states: list[pl.DataFrame] = []
     for frame in frames:
         rows = frame.columns.with_columns(pl.Series("_row", frame.indices, pl.UInt32))
-        at = coordinates[rows["_row"]] if rows.height else coordinates.clear()
         if frame.record == _HEARTBEAT:
-            made.setdefault("heartbeats", []).append(_with(rows, at))
+            made.setdefault("heartbeats", []).append(_with(rows, coordinates))
         elif frame.record in _VERSIONED:
             tables, _ = _VERSIONED[frame.record]
             for table in tables:
-                made.setdefault(table, []).append(_with(rows, at))
+                made.setdefault(table, []).append(_with(rows, coordinates))
         elif frame.record == _KPI:
             seq = lives[KPI].seq
             made.setdefault("kpi_parts", []).append(
-                _with(rows, at.drop("topic", "partition", "offset")).with_columns(
+                _with(rows, coordinates.drop("topic", "partition", "offset")).with_columns(
                     pl.all_horizontal(pl.col("value", "numerator", "denominator").is_null()).alias("deleted"),
                     pl.lit(seq, pl.UInt16).alias("seq"),
                 )
@@ -154,9 +153,9 @@ def inserts(
                 rows.with_columns(pl.lit(ingested_at, pl.Datetime("us", "UTC")).alias("ingested_at"))
             )
         else:
-            event, state = _event(rows, frame.record, types)
-            made.setdefault("event_log", []).append(_with(event, at))
-            states.append(_with(state, at))
+            event, state = _event(rows, frame.record)
+            made.setdefault("event_log", []).append(_with(event, coordinates))
+            states.append(_with(state, coordinates))
     if states:
         made["document_states"] = [
             _conform(state, {**types["document_states"], "_row": pl.UInt32()}) for state in states
@@ -259,28 +258,37 @@ def _sound(columns: pl.DataFrame) -> pl.Series:
 
 
 def _with(rows: pl.DataFrame, coordinates: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat([rows.drop([c for c in coordinates.columns if c in rows.columns]), coordinates], how="horizontal")
+    """`rows` with the coordinates of the records they come from (`_row`)."""
+    own = rows.drop([name for name in coordinates.columns if name in rows.columns])
+    return pl.concat([own, coordinates[rows["_row"]]], how="horizontal")
 
 
-def _event(rows: pl.DataFrame, record: str, types: TableTypes) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _event(rows: pl.DataFrame, record: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of event_log and of document_states for one kind of record of an entity topic."""
     header = [name for name in rows.columns if name in _HEADER]
     body = [name for name in rows.columns if name not in _HEADER and name != "_row"]
     transition = record == _TRANSITION
     changes = pl.struct("changes").struct.json_encode().str.slice(len('{"changes":')).str.head(-1)
-    payload = pl.lit("") if transition else pl.struct(body).struct.json_encode()
-    rows = rows.with_columns(changes.alias("changes"), payload.alias("payload"), pl.lit(record).alias("record"))
-    event = rows if transition else rows.select("_row", "record", *header, "payload")
-    state = rows.with_columns(
-        (pl.col("op") == "d").alias("deleted"),
-        pl.lit(transition).alias("transitions_only"),
-    )
+    event = rows.with_columns(changes.alias("changes"), pl.lit(record).alias("record"))
+    if not transition:
+        event = event.select("_row", "record", *header)
+    # The body as JSON is dear: made for the states that stay only.
+    state = _latest_states(rows.with_columns(pl.lit(transition).alias("transitions_only")))
     if transition:
         # A document known by its transitions alone: what they tell of it, and nothing that only looks like its state.
-        state = state.select(
-            "_row", *header, "deleted", "transitions_only", "activity", "amount", "currency", "responsible", "payload"
-        )
-    return event, state
+        told = ("activity", "amount", "currency", "responsible")
+        state = state.select("_row", "transitions_only", *header, *told).with_columns(pl.lit("").alias("payload"))
+    else:
+        state = state.with_columns(pl.struct(body).struct.json_encode().alias("payload"))
+    return event, state.with_columns((pl.col("op") == "d").alias("deleted"))
+
+
+def _latest_states(rows: pl.DataFrame) -> pl.DataFrame:
+    """The state of each document that the table would keep (see the column `version`); the later record wins a tie."""
+    written = pl.coalesce("source_write_date", "observed_at")
+    return rows.sort(~pl.col("transitions_only"), written, "observed_at", "_row").unique(
+        "document_key", keep="last", maintain_order=True
+    )
 
 
 _HEADER = frozenset(
@@ -314,10 +322,7 @@ def _latest(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     if table == "event_log":
         return rows.unique("event_id", keep="first", maintain_order=True)
     if table == "document_states":
-        written = pl.coalesce("source_write_date", "observed_at")
-        return rows.sort(~pl.col("transitions_only"), written, pl.col("observed_at"), maintain_order=True).unique(
-            "document_key", keep="last", maintain_order=True
-        )
+        return _latest_states(rows)
     if table == "heartbeats":
         return rows.unique(["source", "topic", "partition"], keep="last", maintain_order=True)
     if table == "kpi_parts":

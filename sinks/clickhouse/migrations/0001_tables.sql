@@ -75,7 +75,6 @@ CREATE TABLE IF NOT EXISTS {database}.event_log
     responsible       Nullable(String) COMMENT 'Person who is asked next, where the source says. Null unless the record is a transition.',
     amount            Nullable(Decimal(28, 6)) COMMENT 'Amount of the document, where the source says. Null unless the record is a transition.',
     currency          LowCardinality(Nullable(String)) COMMENT 'Its currency, ISO 4217. Null unless the record is a transition.',
-    payload           String CODEC(ZSTD(1)) COMMENT 'The body of an entity record as a JSON object: amounts as text, times in ISO 8601; empty for a transition.',
     topic             LowCardinality(String) COMMENT 'Kafka topic.',
     partition         UInt16 COMMENT 'Kafka partition.',
     offset            UInt64 COMMENT 'Kafka offset.',

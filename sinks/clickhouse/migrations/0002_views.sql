@@ -33,7 +33,6 @@ CREATE OR REPLACE VIEW {database}.events
     responsible       Nullable(String) COMMENT 'Person who is asked next, where the source says. Null unless the record is a transition.',
     amount            Nullable(Decimal(28, 6)) COMMENT 'Amount of the document, where the source says. Null unless the record is a transition.',
     currency          LowCardinality(Nullable(String)) COMMENT 'Its currency, ISO 4217. Null unless the record is a transition.',
-    payload           String COMMENT 'The body of an entity record as a JSON object: amounts as text, times in ISO 8601; empty for a transition.',
     topic             LowCardinality(String) COMMENT 'Kafka topic.',
     partition         UInt16 COMMENT 'Kafka partition.',
     offset            UInt64 COMMENT 'Kafka offset.',
@@ -46,7 +45,7 @@ SELECT
     record, event_id, document_key, source, entity, record_id, company_id, op, mode, timeline, occurred_at,
     observed_at, actor, correlation_id, source_database, source_model, source_write_date, snapshot,
     transaction_hint, changes, activity, label, field, old_value, new_value, step, role, decision, responsible,
-    amount, currency, payload, topic, partition, offset, incarnation, kafka_timestamp, ingested_at
+    amount, currency, topic, partition, offset, incarnation, kafka_timestamp, ingested_at
 FROM {database}.event_log FINAL
 COMMENT 'Every event, once, with the Kafka coordinates at which it was first stored.';
 
