@@ -80,6 +80,26 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("kpi_parts", "gauge", "Parts of KPIs held."),
     MetricSpec("kpi_records", "counter", "Records of the KPI topic by what became of them.", ("outcome",)),
     MetricSpec("kpi_lag_records", "gauge", "Records of the KPI topic not read yet."),
+    # Capture, in Debezium's vocabulary where it has a word.
+    MetricSpec("capture_connected", "gauge", "1 while the source answers.", ("source",)),
+    MetricSpec("capture_events", "counter", "Events published.", ("source", "entity", "op", "mode")),
+    MetricSpec("capture_unchanged", "counter", "Records read again and found as they were.", ("source", "entity")),
+    MetricSpec("capture_rows_scanned", "counter", "Rows read from the source.", ("source", "model")),
+    MetricSpec("capture_errors", "counter", "Errors of the source, and rows left out.", ("source", "kind")),
+    MetricSpec("capture_unknown_labels", "counter", "Tracked values whose key is not known.", ("source",)),
+    MetricSpec("capture_model_stopped", "gauge", "1 when a model is no longer read.", ("source", "model")),
+    MetricSpec("capture_snapshot_running", "gauge", "1 while a model's snapshot is read.", ("source", "model")),
+    MetricSpec(
+        "capture_seconds_behind_source",
+        "gauge",
+        "Age of the moment up to which a model was read.",
+        ("source", "model"),
+        "seconds",
+    ),
+    MetricSpec(
+        "capture_seconds_since_last_event", "gauge", "Age of the newest event published.", ("source",), "seconds"
+    ),
+    MetricSpec("capture_poll_seconds", "histogram", "Duration of a poll of all models.", ("source",), "seconds"),
 )
 
 

@@ -1,0 +1,165 @@
+"""Records with their event header and deterministic ids. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+from finwatch.domain.identity import deterministic_id
+from finwatch.runtime.clock import to_micros
+from finwatch.runtime.topics import entity_record
+from producers.odoo.mapping.spec import Document, Source
+from producers.odoo.tracking import Tracked, transition_body
+
+Op = Literal["c", "u", "d", "r"]
+Mode = Literal["snapshot", "window", "late", "sweep", "deleted", "tracking", "webhook"]
+TRANSITION = "finwatch.Transition"
+HEARTBEAT = "finwatch.Heartbeat"
+HASH_BYTES = 16
+_encoder = msgspec.msgpack.Encoder(decimal_format="string")
+# Who wrote last, and nothing else, changes when somebody saves a record as it was.
+_NOT_CONTENT = frozenset({"written_by"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One record to publish: its topic's entity, its Avro full name, key and content."""
+
+    entity: str
+    record: str
+    key: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """How a record was found, common to all events of one read."""
+
+    op: Op
+    mode: Mode
+    timeline: Literal["wall", "log"]
+    observed_at: datetime
+
+
+def content_hash(document: Document) -> bytes:
+    """16 bytes over what a document says, apart from when and by whom it was last written. Never all zeros."""
+    content = {name: value for name, value in document.body.items() if name not in _NOT_CONTENT}
+    digest = blake2b(_encoder.encode((document.entity, document.company_id, content)), digest_size=HASH_BYTES).digest()
+    return digest if any(digest) else b"\x01" * HASH_BYTES
+
+
+def _header(source: Source, model: str, entity: str, record_id: str, seen: Sighting) -> dict[str, Any]:
+    key = source.key(entity, record_id)
+    return {
+        "document_key": key,
+        "source": source.name,
+        "entity": entity,
+        "record_id": record_id,
+        "op": seen.op,
+        "mode": seen.mode,
+        "timeline": seen.timeline,
+        "observed_at": seen.observed_at,
+        "correlation_id": key,
+        "source_database": source.database,
+        "source_model": model,
+        "snapshot": seen.mode == "snapshot",
+        "changes": [],
+    }
+
+
+def state_event(
+    source: Source, model: str, record_id: int, document: Document, digest: bytes, written_at: datetime, seen: Sighting
+) -> Event:
+    """The state of a document after an event.
+
+    Its id covers the content and when it was written: a later return to an earlier content is a new event, a second
+    read of the same one is not.
+    """
+    header = _header(source, model, document.entity, str(record_id), seen)
+    content = header | {
+        "event_id": deterministic_id(
+            "state", source.name, document.entity, record_id, digest.hex(), to_micros(written_at)
+        ),
+        "company_id": document.company_id,
+        "occurred_at": written_at,
+        "actor": document.body.get("written_by"),
+        "source_write_date": written_at,
+        "transaction_hint": None,
+        **document.body,
+    }
+    return Event(document.entity, entity_record(document.entity), content["document_key"], content)
+
+
+def created_event(source: Source, model: str, record_id: int, document: Document, seen: Sighting) -> Event | None:
+    """The creation of a document, which Odoo does not track; None when it does not say when."""
+    at = document.body.get("created_at")
+    if not isinstance(at, datetime):
+        return None
+    header = _header(source, model, document.entity, str(record_id), seen)
+    content = header | {
+        "op": "r" if seen.mode == "snapshot" else "c",
+        "event_id": deterministic_id("created", source.name, document.entity, record_id, to_micros(at)),
+        "company_id": document.company_id,
+        "occurred_at": at,
+        "actor": document.body.get("created_by"),
+        "source_write_date": None,
+        "transaction_hint": None,
+        "activity": "created",
+        "label": "Created",
+        "field": None,
+        "old_value": None,
+        "new_value": None,
+        "step": None,
+        "role": None,
+        "decision": None,
+        "responsible": None,
+        "amount": None,
+        "currency": None,
+    }
+    return Event(document.entity, TRANSITION, content["document_key"], content)
+
+
+def transition_event(source: Source, change: Tracked, document: Document, seen: Sighting) -> Event:
+    """A change from the tracking log."""
+    header = _header(source, change.model, document.entity, str(change.record_id), seen)
+    content = header | {
+        "mode": "snapshot" if seen.mode == "snapshot" else "tracking",
+        "op": "r" if seen.mode == "snapshot" else "u",
+        "event_id": deterministic_id("tracking", source.name, document.entity, change.record_id, change.value_id),
+        "company_id": document.company_id,
+        "occurred_at": change.at,
+        "actor": change.actor,
+        "source_write_date": None,
+        "transaction_hint": f"message:{change.message_id}",
+        **transition_body(change, document.entity, document.body.get("responsible")),
+    }
+    return Event(document.entity, TRANSITION, content["document_key"], content)
+
+
+def deleted_event(
+    source: Source, model: str, entity: str, record_id: int, company_id: str | None, at: datetime, seen: Sighting
+) -> Event:
+    """The deletion of a document: an otherwise empty state with op d. Odoo leaves no trace of who or when.
+
+    `at` is when it was noticed missing.
+    """
+    header = _header(source, model, entity, str(record_id), seen)
+    content = header | {
+        "op": "d",
+        "mode": "deleted",
+        "event_id": deterministic_id("deleted", source.name, entity, record_id, to_micros(at)),
+        "company_id": company_id,
+        "occurred_at": at,
+        "actor": None,
+        "source_write_date": None,
+        "transaction_hint": None,
+    }
+    return Event(entity, entity_record(entity), content["document_key"], content)
+
+
+def heartbeat(source: Source, at: datetime, timeline: Literal["wall", "log"]) -> Mapping[str, Any]:
+    """Content of a Heartbeat: everything of the source up to `at` has been published."""
+    return {"source": source.name, "at": at, "timeline": timeline, "final": False}

@@ -1,0 +1,166 @@
+"""account.move with its lines: vendor bills, customer invoices and journal entries.
+
+The move of a bank statement line is left out: it is the bank line's own (Odoo's `_inherits`) and would count twice.
+"""
+
+from typing import Any
+
+from producers.odoo.accounts import mask_ibans
+from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.values import Row, day, flag, number, ref, ref_name, text
+
+BILL_TYPES = ("in_invoice", "in_refund", "in_receipt")
+INVOICE_TYPES = ("out_invoice", "out_refund", "out_receipt")
+
+LINE = Child(
+    model="account.move.line",
+    parent="move_id",
+    fields=Fields(
+        (
+            "move_id",
+            "display_type",
+            "name",
+            "product_id",
+            "account_id",
+            "quantity",
+            "product_uom_id",
+            "price_unit",
+            "price_subtotal",
+            "price_total",
+            "debit",
+            "credit",
+            "partner_id",
+            "purchase_line_id",  # only with the purchase app
+            "write_date",
+        )
+    ),
+    domain=(("display_type", "not in", ["line_section", "line_note", "payment_term"]),),
+)
+
+
+def entity_of(move_type: object) -> str | None:
+    """Entity of a move type; None for an unknown one."""
+    if move_type in BILL_TYPES:
+        return "bill"
+    if move_type in INVOICE_TYPES:
+        return "invoice"
+    return "entry" if move_type == "entry" else None
+
+
+def line(row: Row) -> dict[str, Any]:
+    """A line of a bill, invoice or entry."""
+    return {
+        "line_id": str(row["id"]),
+        "product_id": ref(row, "product_id"),
+        "label": mask_ibans(text(row, "name")),
+        "account_id": ref(row, "account_id"),
+        "quantity": number(row, "quantity"),
+        "unit": ref_name(row, "product_uom_id"),
+        "price_unit": number(row, "price_unit"),
+        "subtotal": number(row, "price_subtotal"),
+        "total": number(row, "price_total"),
+        "debit": number(row, "debit"),
+        "credit": number(row, "credit"),
+        "purchase_line_id": ref(row, "purchase_line_id"),
+        "partner_id": ref(row, "partner_id"),
+    }
+
+
+def _checked(row: Row, source: Source) -> bool | None:
+    """Whether somebody reviewed it: 18 has `checked`, 17 the inverse `to_check`."""
+    if source.version >= 18:
+        return flag(row, "checked")
+    to_check = flag(row, "to_check")
+    return None if to_check is None else not to_check
+
+
+def printed_number(row: Row, field: str = "name") -> str | None:
+    """Printed number; a draft's is empty (18) or `/` (17)."""
+    name = text(row, field)
+    return None if name == "/" else name
+
+
+def document(row: Row, lines: Lines, source: Source) -> Document | None:
+    """A bill, invoice or entry; lines without tax and balancing ones for bills and invoices, all of an entry."""
+    if row.get("statement_line_id"):
+        return None
+    entity = entity_of(row.get("move_type"))
+    if entity is None:
+        return None
+    reversed_id = ref(row, "reversed_entry_id")
+    body = {
+        "name": printed_number(row),
+        "move_type": text(row, "move_type"),
+        "state": text(row, "state"),
+        "payment_state": text(row, "payment_state"),
+        "reference": mask_ibans(text(row, "ref")),
+        "payment_reference": mask_ibans(text(row, "payment_reference")),
+        "partner_id": ref(row, "partner_id"),
+        "commercial_partner_id": ref(row, "commercial_partner_id"),
+        "partner_name": text(row, "invoice_partner_display_name") or ref_name(row, "partner_id"),
+        "invoice_date": day(row, "invoice_date"),
+        "due_date": day(row, "invoice_date_due"),
+        "accounting_date": day(row, "date"),
+        "currency": ref_name(row, "currency_id"),
+        "amount_untaxed": number(row, "amount_untaxed"),
+        "amount_tax": number(row, "amount_tax"),
+        "amount_total": number(row, "amount_total"),
+        "amount_residual": number(row, "amount_residual"),
+        "amount_total_company": number(row, "amount_total_signed"),
+        "journal_id": ref(row, "journal_id"),
+        "origin": text(row, "invoice_origin"),
+        "responsible": ref(row, "invoice_user_id"),
+        "bank_account_id": ref(row, "partner_bank_id"),
+        # A credit note reverses a document of its own side, so it is of the same entity.
+        "reversed_key": source.key(entity, reversed_id) if reversed_id else None,
+        "posted_before": flag(row, "posted_before"),
+        "checked": _checked(row, source),
+        **stamps(row),
+        "lines": [
+            line(one)
+            for one in lines.get(LINE.model, ())
+            if entity == "entry" or one.get("display_type") in ("product", None, False)
+        ],
+    }
+    return Document(entity, ref(row, "company_id"), body)
+
+
+MAPPING = Mapping(
+    model="account.move",
+    entities=("bill", "invoice", "entry"),
+    domain=(("statement_line_id", "=", False),),
+    fields=Fields(
+        (
+            "name",
+            "move_type",
+            "state",
+            "payment_state",
+            "ref",
+            "payment_reference",
+            "partner_id",
+            "commercial_partner_id",
+            "invoice_partner_display_name",
+            "invoice_date",
+            "invoice_date_due",
+            "date",
+            "currency_id",
+            "amount_untaxed",
+            "amount_tax",
+            "amount_total",
+            "amount_residual",
+            "amount_total_signed",
+            "journal_id",
+            "invoice_origin",
+            "invoice_user_id",
+            "partner_bank_id",
+            "reversed_entry_id",
+            "statement_line_id",
+            "posted_before",
+            "company_id",
+            *STAMPS,
+        ),
+        {17: ("to_check",), 18: ("checked",)},
+    ),
+    children=(LINE,),
+    map=document,
+)

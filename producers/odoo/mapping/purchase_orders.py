@@ -1,0 +1,100 @@
+"""purchase.order with its lines."""
+
+from typing import Any
+
+from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.values import Row, moment, number, ref, ref_name, text
+
+LINE = Child(
+    model="purchase.order.line",
+    parent="order_id",
+    fields=Fields(
+        (
+            "order_id",
+            "display_type",
+            "name",
+            "product_id",
+            "product_qty",
+            "product_uom",
+            "price_unit",
+            "price_subtotal",
+            "price_total",
+            "qty_received",
+            "qty_invoiced",
+            "date_planned",
+            "write_date",
+        )
+    ),
+)
+
+
+def line(row: Row) -> dict[str, Any]:
+    """A line of an order."""
+    return {
+        "line_id": str(row["id"]),
+        "product_id": ref(row, "product_id"),
+        "label": text(row, "name"),
+        "quantity": number(row, "product_qty"),
+        "unit": ref_name(row, "product_uom"),
+        "price_unit": number(row, "price_unit"),
+        "subtotal": number(row, "price_subtotal"),
+        "total": number(row, "price_total"),
+        "quantity_received": number(row, "qty_received"),
+        "quantity_billed": number(row, "qty_invoiced"),
+        "planned_at": moment(row, "date_planned"),
+    }
+
+
+def document(row: Row, lines: Lines, _source: Source) -> Document:
+    """A purchase order; sections and notes are no lines."""
+    body = {
+        "name": text(row, "name"),
+        "state": text(row, "state"),
+        "partner_id": ref(row, "partner_id"),
+        "commercial_partner_id": None,  # not stored on the order; the vendor's record has it
+        "partner_name": ref_name(row, "partner_id"),
+        "partner_reference": text(row, "partner_ref"),
+        "buyer": ref(row, "user_id"),
+        "ordered_at": moment(row, "date_order"),
+        "approved_at": moment(row, "date_approve"),
+        "planned_at": moment(row, "date_planned"),
+        "currency": ref_name(row, "currency_id"),
+        "amount_untaxed": number(row, "amount_untaxed"),
+        "amount_tax": number(row, "amount_tax"),
+        "amount_total": number(row, "amount_total"),
+        "invoice_status": text(row, "invoice_status"),
+        "receipt_status": text(row, "receipt_status"),
+        "origin": text(row, "origin"),
+        **stamps(row),
+        "lines": [line(one) for one in lines.get(LINE.model, ()) if not one.get("display_type")],
+    }
+    return Document("purchase_order", ref(row, "company_id"), body)
+
+
+MAPPING = Mapping(
+    model="purchase.order",
+    entities=("purchase_order",),
+    fields=Fields(
+        (
+            "name",
+            "state",
+            "partner_id",
+            "partner_ref",
+            "user_id",
+            "date_order",
+            "date_approve",
+            "date_planned",
+            "currency_id",
+            "amount_untaxed",
+            "amount_tax",
+            "amount_total",
+            "invoice_status",
+            "receipt_status",  # only with the stock app
+            "origin",
+            "company_id",
+            *STAMPS,
+        )
+    ),
+    children=(LINE,),
+    map=document,
+)

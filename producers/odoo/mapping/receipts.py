@@ -1,0 +1,88 @@
+"""stock.picking, incoming ones, with their stock.move rows."""
+
+from typing import Any
+
+from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.values import Row, moment, number, ref, ref_name, text
+
+LINE = Child(
+    model="stock.move",
+    parent="picking_id",
+    fields=Fields(
+        (
+            "picking_id",
+            "product_id",
+            "product_uom_qty",
+            "quantity",
+            "product_uom",
+            "picked",
+            "state",
+            "purchase_line_id",  # only with the purchase app
+            "write_date",
+        )
+    ),
+)
+
+
+def line(row: Row) -> dict[str, Any]:
+    """A move: expected by the demand, done once the move is. `quantity` of an open move is only reserved."""
+    done = number(row, "quantity") if row.get("state") == "done" else None
+    return {
+        "line_id": str(row["id"]),
+        "product_id": ref(row, "product_id"),
+        "quantity_expected": number(row, "product_uom_qty"),
+        "quantity_done": done,
+        "unit": ref_name(row, "product_uom"),
+        "purchase_line_id": ref(row, "purchase_line_id"),
+    }
+
+
+def incoming(row: Row, moves: list[Row], source: Source) -> bool:
+    """Whether a picking receives goods: by its type's code, else by a move that an order line asked for."""
+    if source.incoming_types is not None:
+        return ref(row, "picking_type_id") in source.incoming_types
+    return any(one.get("purchase_line_id") for one in moves)
+
+
+def document(row: Row, lines: Lines, source: Source) -> Document | None:
+    """A receipt; None for deliveries and internal transfers."""
+    moves = list(lines.get(LINE.model, ()))
+    if not incoming(row, moves, source):
+        return None
+    order_id = ref(row, "purchase_id")
+    body = {
+        "name": text(row, "name"),
+        "state": text(row, "state"),
+        "partner_id": ref(row, "partner_id"),
+        "scheduled_at": moment(row, "scheduled_date"),
+        "done_at": moment(row, "date_done"),
+        "origin": text(row, "origin"),
+        "purchase_order_key": source.key("purchase_order", order_id) if order_id else None,
+        "responsible": ref(row, "user_id"),
+        **stamps(row),
+        "lines": [line(one) for one in moves],
+    }
+    return Document("receipt", ref(row, "company_id"), body)
+
+
+MAPPING = Mapping(
+    model="stock.picking",
+    entities=("receipt",),
+    fields=Fields(
+        (
+            "name",
+            "state",
+            "partner_id",
+            "picking_type_id",
+            "scheduled_date",
+            "date_done",
+            "origin",
+            "purchase_id",  # related, with the purchase and stock apps
+            "user_id",
+            "company_id",
+            *STAMPS,
+        )
+    ),
+    children=(LINE,),
+    map=document,
+)

@@ -1,0 +1,104 @@
+"""What a mapping consists of."""
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from producers.odoo.accounts import AccountHasher
+from producers.odoo.values import Domain, Row, moment, ref
+
+FIRST_VERSION = 17
+LAST_VERSION = 18
+# Read of every model: when, by whom.
+STAMPS = ("create_uid", "create_date", "write_uid", "write_date")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One captured database: its name in document keys, its version, the key of its account hashes."""
+
+    name: str
+    database: str
+    version: int
+    hasher: AccountHasher
+    incoming_types: frozenset[str] | None = None  # picking types that receive; None when they cannot be read
+
+    def key(self, entity: str, record_id: str) -> str:
+        """document_key of a record."""
+        return f"{self.name}:{entity}:{record_id}"
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields to read: of every version, and of single versions only. A later version reads what the last known had."""
+
+    common: tuple[str, ...]
+    only: MappingOf[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def of(self, version: int) -> tuple[str, ...]:
+        """Fields of `version`."""
+        known = min(max(version, FIRST_VERSION), LAST_VERSION)
+        return self.common + self.only.get(known, ())
+
+
+@dataclass(frozen=True)
+class Child:
+    """Rows that belong to a document: read with it, and their change is the document's change."""
+
+    model: str
+    parent: str  # many2one to the document
+    fields: Fields
+    domain: Domain = ()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Another record that holds part of a document (Odoo's `_inherits`): its fields are read through `via`.
+
+    They come as `<via>.<field>` in the document's row.
+    """
+
+    model: str
+    via: str
+    fields: Fields
+
+
+@dataclass(frozen=True)
+class Document:
+    """A mapped row: which entity it is, its company, and the body of its record without the event header."""
+
+    entity: str
+    company_id: str | None
+    body: dict[str, Any]
+
+
+Lines: TypeAlias = MappingOf[str, Sequence[Row]]
+Mapper: TypeAlias = Callable[[Row, Lines, Source], Document | None]
+"""(row, children by model in order of id, source) -> document; None: not a document that is watched.
+
+Raises Malformed naming the field when a value is not what the API promises.
+"""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How one model is read and what it becomes."""
+
+    model: str
+    entities: tuple[str, ...]
+    fields: Fields
+    map: Mapper
+    domain: Domain = ()
+    children: tuple[Child, ...] = ()
+    joined: tuple[Joined, ...] = ()
+    context: MappingOf[str, Any] = field(default_factory=dict)
+
+
+def stamps(row: Row) -> dict[str, Any]:
+    """created_by, created_at and written_by of a row."""
+    return {
+        "created_by": ref(row, "create_uid"),
+        "created_at": moment(row, "create_date"),
+        "written_by": ref(row, "write_uid"),
+    }

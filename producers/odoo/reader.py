@@ -1,0 +1,304 @@
+"""Reading whole documents: rows by pages of id, with their lines, what other records hold of them, and their log.
+
+Every read is by explicit fields, by keyset on id and with a limit: the server sets none of its own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from producers.odoo import tracking
+from producers.odoo.errors import AccessRefused, Malformed, OdooError, Refused, UnknownField, UnknownModel
+from producers.odoo.mapping import BY_MODEL
+from producers.odoo.mapping.spec import Child, Fields, Joined, Mapping, Source
+from producers.odoo.tracking import Labels, Tracked, TrackedField
+from producers.odoo.transport import Transport
+from producers.odoo.values import Domain, Row, odoo_moment, ref
+
+CHILD_PAGE = 5000
+ALWAYS_THERE = ("id", "display_name")
+NO_SUCH = (AccessRefused, UnknownModel, UnknownField, Refused)
+
+
+@dataclass
+class Batch:
+    """Documents as read: rows in order of id, children by model and parent id, changes by row id in order."""
+
+    rows: list[Row]
+    lines: dict[int, dict[str, list[Row]]] = field(default_factory=dict)
+    changes: dict[int, list[Tracked]] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads one database. Not for several threads at a time, as its transport is not.
+
+    `scanned(model, rows)` is told of every row read; `malformed(model, error)` of rows that are left out.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        source: Source,
+        page_size: int,
+        languages: Sequence[str],
+        scanned: Callable[[str, int], None],
+        malformed: Callable[[str, Exception], None],
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self.source = source
+        self._transport = transport
+        self._page_size = page_size
+        self._languages = tuple(languages)
+        self._scanned = scanned
+        self._malformed = malformed
+        self._log = log
+        self._available: dict[str, frozenset[str]] = {}
+        self._labels = Labels()
+        self._fields: dict[int, TrackedField] = {}
+        self._picking_types: frozenset[str] | None = None
+        self.log_failure: OdooError | None = None
+
+    # -- what the server has ------------------------------------------------------------------------------------
+
+    def prepare(self, mapping: Mapping) -> None:
+        """Learn which fields this server has for a mapping. Raises UnknownModel, AccessRefused."""
+        self._wanted(mapping.model, mapping.fields)
+        for child in mapping.children:
+            self._wanted(child.model, child.fields)
+        for joined in mapping.joined:
+            self._wanted(joined.model, joined.fields)
+        if mapping.model == "stock.picking":
+            self._read_picking_types()
+
+    def probe_log(self) -> None:
+        """Try whether the tracking log and what decodes it can be read. Raises AccessRefused, UnknownModel."""
+        for model, fields in (
+            (tracking.VALUE_MODEL, tracking.VALUE_FIELDS),
+            (tracking.MESSAGE_MODEL, tracking.MESSAGE_FIELDS),
+            (tracking.FIELD_MODEL, tracking.FIELD_FIELDS),
+        ):
+            self._transport.search_read(model, [], fields, limit=1)
+
+    def _wanted(self, model: str, fields: Fields) -> list[str]:
+        """The fields to read that the server has; those it lacks (an app that is not installed) stay None."""
+        wanted = fields.of(self.source.version)
+        if not wanted:
+            return []
+        if model not in self._available:
+            self._available[model] = frozenset(self._transport.fields_get(model, ("type",)))
+        available = self._available[model]
+        return [name for name in wanted if name in available or name in ALWAYS_THERE]
+
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the installed languages, English first: those given, else the server's."""
+        if not self._languages:
+            try:
+                rows = self._transport.search_read("res.lang", [("active", "=", True)], ["code"], limit=200)
+                codes = [str(row["code"]) for row in rows if row.get("code")]
+            except NO_SUCH as error:
+                self._log.warning("languages not readable, English labels only", kind=error.kind)
+                codes = []
+            self._languages = tuple(dict.fromkeys(["en_US", *codes]))
+        return self._languages
+
+    def _read_picking_types(self) -> None:
+        try:
+            rows = self._transport.search_read(
+                "stock.picking.type",
+                [("code", "=", "incoming")],
+                ["code"],
+                limit=CHILD_PAGE,
+                context={"active_test": False},
+            )
+        except NO_SUCH as error:
+            # Without the types a picking counts as a receipt when an order line asked for one of its moves.
+            self._log.warning("picking types not readable", kind=error.kind)
+            self.source = replace(self.source, incoming_types=None)
+            return
+        self.source = replace(self.source, incoming_types=frozenset(str(row["id"]) for row in rows))
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def pages(
+        self,
+        model: str,
+        domain: Domain,
+        fields: Sequence[str],
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        context: Any = None,
+    ) -> Iterator[list[Row]]:
+        """All rows that match, in pages in order of id, from the first id above `after`."""
+        size = limit or self._page_size
+        last = after
+        while True:
+            rows = self._transport.search_read(
+                model, [*domain, ("id", ">", last)], fields, limit=size, order="id", context=context or None
+            )
+            self._scanned(model, len(rows))
+            if rows:
+                if rows[0]["id"] <= last or rows[-1]["id"] < rows[0]["id"]:
+                    raise Malformed(f"search_read on {model} does not keep the order of id")
+                last = rows[-1]["id"]
+                yield rows
+            if len(rows) < size:
+                return
+
+    def snapshot(self, mapping: Mapping, after: int, with_log: bool) -> Iterator[Batch]:
+        """All documents of a model above an id, whole, with their log when asked."""
+        for rows in self._document_pages(mapping, (), after):
+            yield self._complete(mapping, rows, with_log)
+
+    def window(self, mapping: Mapping, since: datetime) -> Iterator[Batch]:
+        """Documents written since a moment, by their own stamp."""
+        for rows in self._document_pages(mapping, (("write_date", ">=", odoo_moment(since)),), 0):
+            yield self._complete(mapping, rows, with_log=False)
+
+    def by_ids(self, mapping: Mapping, ids: Iterable[int]) -> Iterator[Batch]:
+        """Given documents, whole; those that do not exist are not in it."""
+        wanted = sorted(set(ids))
+        for start in range(0, len(wanted), self._page_size):
+            chunk = wanted[start : start + self._page_size]
+            for rows in self._document_pages(mapping, (("id", "in", chunk),), 0):
+                yield self._complete(mapping, rows, with_log=False)
+
+    def parents_of_changed(self, mapping: Mapping, child: Child, since: datetime) -> Iterator[set[int]]:
+        """Ids of documents with a line written since a moment: some changes stamp the line alone."""
+        if child.parent not in self._wanted(child.model, child.fields):
+            return
+        domain = (*child.domain, ("write_date", ">=", odoo_moment(since)))
+        for rows in self.pages(child.model, domain, [child.parent], limit=CHILD_PAGE):
+            yield {int(parent) for row in rows if (parent := ref(row, child.parent)) is not None}
+
+    def _document_pages(self, mapping: Mapping, domain: Domain, after: int) -> Iterator[list[Row]]:
+        fields = self._wanted(mapping.model, mapping.fields)
+        return self.pages(mapping.model, [*mapping.domain, *domain], fields, after=after, context=mapping.context)
+
+    def _complete(self, mapping: Mapping, rows: list[Row], with_log: bool) -> Batch:
+        batch = Batch(rows, {row["id"]: {} for row in rows})
+        ids = [row["id"] for row in rows]
+        for child in mapping.children:
+            self._add_children(batch, child, ids)
+        for joined in mapping.joined:
+            self._join(batch, joined)
+        if mapping.model == "stock.picking" and self._has_new_picking_type(rows):
+            self._read_picking_types()
+        if with_log and self.log_failure is None:
+            try:
+                for change in self._log_of(mapping.model, ids):
+                    batch.changes.setdefault(change.record_id, []).append(change)
+            except NO_SUCH as error:
+                self.log_failure = error  # the log stops, the documents go on
+        return batch
+
+    def _add_children(self, batch: Batch, child: Child, ids: list[int]) -> None:
+        fields = self._wanted(child.model, child.fields)
+        if child.parent not in fields:
+            return
+        for rows in self.pages(child.model, [(child.parent, "in", ids), *child.domain], fields, limit=CHILD_PAGE):
+            for row in rows:
+                parent = ref(row, child.parent)
+                if parent is not None and int(parent) in batch.lines:
+                    batch.lines[int(parent)].setdefault(child.model, []).append(row)
+
+    def _join(self, batch: Batch, joined: Joined) -> None:
+        fields = self._wanted(joined.model, joined.fields)
+        if not fields:
+            return
+        ids = sorted({int(via) for row in batch.rows if (via := ref(row, joined.via)) is not None})
+        found: dict[str, Row] = {}
+        for start in range(0, len(ids), self._page_size):
+            chunk = ids[start : start + self._page_size]
+            for rows in self.pages(joined.model, [("id", "in", chunk)], fields):
+                found.update((str(row["id"]), row) for row in rows)
+        for row in batch.rows:
+            other = found.get(ref(row, joined.via) or "")
+            if other is not None:
+                row.update((f"{joined.via}.{name}", other.get(name)) for name in fields)
+
+    def _has_new_picking_type(self, rows: list[Row]) -> bool:
+        """Whether a type shows up for the first time: it may be one made since the types were read."""
+        types = frozenset(one for row in rows if (one := ref(row, "picking_type_id")) is not None)
+        known = self._picking_types
+        self._picking_types = types if known is None else known | types
+        return known is not None and self.source.incoming_types is not None and not types <= known
+
+    # -- the tracking log ---------------------------------------------------------------------------------------
+
+    def log_window(self, since: datetime, seen: Callable[[int], bool]) -> Iterator[tuple[list[int], list[Tracked]]]:
+        """Changes logged since a moment: pages of (ids of all rows not `seen` before, the changes in them)."""
+        domain = [("create_date", ">=", odoo_moment(since))]
+        for rows in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, limit=CHILD_PAGE):
+            fresh = [row for row in rows if not seen(row["id"])]
+            if fresh:
+                yield [row["id"] for row in fresh], self._decoded(fresh, self._messages(fresh))
+
+    def _messages(self, values: list[Row]) -> dict[str, Row]:
+        ids = sorted({int(one) for row in values if (one := ref(row, "mail_message_id")) is not None})
+        messages: dict[str, Row] = {}
+        for start in range(0, len(ids), self._page_size):
+            chunk = ids[start : start + self._page_size]
+            for rows in self.pages(tracking.MESSAGE_MODEL, [("id", "in", chunk)], tracking.MESSAGE_FIELDS):
+                messages.update((str(row["id"]), row) for row in rows)
+        return messages
+
+    def _log_of(self, model: str, ids: list[int]) -> list[Tracked]:
+        messages: dict[str, Row] = {}
+        domain = [("model", "=", model), ("res_id", "in", ids)]
+        for rows in self.pages(tracking.MESSAGE_MODEL, domain, tracking.MESSAGE_FIELDS, limit=CHILD_PAGE):
+            messages.update((str(row["id"]), row) for row in rows)
+        message_ids = sorted(int(one) for one in messages)
+        changes: list[Tracked] = []
+        for start in range(0, len(message_ids), CHILD_PAGE):
+            chunk = message_ids[start : start + CHILD_PAGE]
+            for rows in self.pages(
+                tracking.VALUE_MODEL, [("mail_message_id", "in", chunk)], tracking.VALUE_FIELDS, limit=CHILD_PAGE
+            ):
+                changes.extend(self._decoded(rows, messages))
+        return sorted(changes, key=lambda change: (change.at, change.value_id))
+
+    def _decoded(self, values: list[Row], messages: dict[str, Row]) -> list[Tracked]:
+        self._learn_fields(values)
+        changes = []
+        for value in values:
+            message = messages.get(ref(value, "mail_message_id") or "")
+            known = self._fields.get(int(ref(value, "field_id") or 0))
+            mapping = BY_MODEL.get(str(message.get("model"))) if message else None
+            if message is None or known is None or mapping is None:
+                continue
+            try:
+                if known.kind == "selection" and not tracking.is_twin(mapping.model, known.model):
+                    self._learn_labels(known)
+                children = frozenset(child.model for child in mapping.children)
+                change = tracking.decode(value, message, known, self._labels, children)
+            except Malformed as error:
+                self._malformed(tracking.VALUE_MODEL, error)
+                continue
+            if change is not None:
+                changes.append(change)
+        return changes
+
+    def _learn_fields(self, values: list[Row]) -> None:
+        ids = {int(one) for row in values if (one := ref(row, "field_id")) is not None} - self._fields.keys()
+        if not ids:
+            return
+        for rows in self.pages(tracking.FIELD_MODEL, [("id", "in", sorted(ids))], tracking.FIELD_FIELDS):
+            for row in rows:
+                self._fields[row["id"]] = tracking.tracked_field(row)
+
+    def _learn_labels(self, known: TrackedField) -> None:
+        if self._labels.knows(known.model, known.name):
+            return
+        for language in self.languages():
+            try:
+                answer = self._transport.fields_get(
+                    known.model, ("selection",), fields=(known.name,), context={"lang": language}
+                )
+            except NO_SUCH as error:
+                self._log.warning("labels not readable", model=known.model, field=known.name, kind=error.kind)
+                answer = {}
+            self._labels.add(known.model, known.name, answer.get(known.name, {}).get("selection") or ())

@@ -1,0 +1,117 @@
+"""The process `finwatch capture`: settings in, a running capture out."""
+
+import threading
+from datetime import timedelta
+
+from finwatch.runtime.clock import SystemClock
+from finwatch.runtime.config import ConfigError, Settings
+from finwatch.runtime.health import Health, HealthServer
+from finwatch.runtime.logging import get_logger
+from finwatch.runtime.metrics import Metrics
+from finwatch.runtime.publisher import Gate, KafkaPublisher
+from finwatch.runtime.topics import ENTITY_TOPICS
+from producers.odoo.accounts import MINIMUM_KEY_BYTES
+from producers.odoo.capture import Capture, CaptureSettings
+from producers.odoo.records import RecordEncoder
+from producers.odoo.state import KafkaState, MemoryState, StateStore
+from producers.odoo.transport import OdooRpcTransport
+from schemas.registry import open_registry
+
+
+def open_transport(settings: Settings) -> OdooRpcTransport:
+    """The transport that the settings name. Raises ConfigError for what is missing."""
+    odoo = settings.odoo
+    for name, value in (
+        ("URL", odoo.url),
+        ("DATABASE", odoo.database),
+        ("USER", odoo.user),
+        ("PASSWORD", odoo.password.get_secret_value()),
+    ):
+        if not value:
+            raise ConfigError(f"FINWATCH_ODOO_{name} is not set")
+    try:
+        return OdooRpcTransport(
+            odoo.url, odoo.database, odoo.user, odoo.password.get_secret_value(), timeout=odoo.timeout
+        )
+    except ValueError as error:
+        raise ConfigError(f"FINWATCH_ODOO_URL: {error}") from None
+
+
+def capture_settings(settings: Settings) -> CaptureSettings:
+    """What the capture takes from the settings. Raises ConfigError for a missing or short key of account hashes."""
+    odoo = settings.odoo
+    key = odoo.account_key.get_secret_value().encode()
+    if len(key) < MINIMUM_KEY_BYTES:
+        raise ConfigError(
+            f"FINWATCH_ODOO_ACCOUNT_KEY must have {MINIMUM_KEY_BYTES} bytes or more: account numbers are published as "
+            "keyed hashes only; make one with `openssl rand -hex 32`, keep it, and give it as "
+            "FINWATCH_ODOO_ACCOUNT_KEY_FILE"
+        )
+    try:
+        return CaptureSettings(
+            source=odoo.source,
+            database=odoo.database,
+            account_key=key,
+            overlap=timedelta(seconds=odoo.overlap),
+            page_size=odoo.page_size,
+            poll_interval=odoo.poll_interval,
+            partitions=settings.kafka.partitions,
+        )
+    except ValueError as error:
+        raise ConfigError(f"FINWATCH_ODOO_*: {error}") from None
+
+
+def run(
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    once: bool = False,
+    gate: Gate | None = None,
+    metrics: Metrics | None = None,
+) -> int:
+    """Capture until `stop` is set, or `once` through; number of events published.
+
+    Raises ConfigError, AccessDenied, PublishFailed, StateUnavailable; Odoo being away is waited out (with `once` it
+    raises Unavailable).
+    """
+    of_capture, transport = capture_settings(settings), open_transport(settings)
+    metrics = metrics or Metrics()
+    log = get_logger("capture")
+    client = settings.kafka.client_config()
+    publisher = KafkaPublisher(client, gate=gate, gated=frozenset(ENTITY_TOPICS), stop=stop)
+    state: StateStore
+    if settings.embedded is not None:
+        # The embedded broker forgets with its process: a snapshot follows, its events have the ids they had before.
+        state = MemoryState()
+    else:
+        state = KafkaState(publisher, client, of_capture.source, of_capture.partitions)
+    capture = Capture(
+        transport,
+        publisher,
+        SystemClock(),
+        of_capture,
+        encode=RecordEncoder(open_registry(settings.registry)),
+        state=state,
+        metrics=metrics,
+    )
+
+    def health() -> Health:
+        return Health(
+            not capture.stopped_models or set(capture.stopped_models.values()) == {"unknown_model"},
+            {
+                "stopped_models": capture.stopped_models,
+            },
+        )
+
+    server = HealthServer(metrics.registry, health, settings.http.host, settings.http.port).start()
+    log.info("serving metrics and health", address=server.address)
+    try:
+        if once:
+            capture.connect()
+            published = capture.snapshot()
+            return published + capture.poll()
+        capture.run(stop)
+        return capture.published
+    finally:
+        server.stop()
+        publisher.close()

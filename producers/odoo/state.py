@@ -1,0 +1,117 @@
+"""What the capture remembers between lives: a compacted topic, read at start, written behind the events.
+
+Keys are `<source>/<kind>/<model>[/<bucket>]`, all of a source in one partition, so that their order is the order of
+writing. A position is written after the hashes it rests on: a crash between them repeats reading, never events.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from finwatch.runtime.exits import ExitCode
+from finwatch.runtime.publisher import Publisher
+from finwatch.runtime.topics import CAPTURE_STATE
+
+READ_SECONDS = 60.0
+
+
+class StateUnavailable(Exception):
+    """The state topic cannot be read; without it the capture does not know what it published."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    what_to_do = "check FINWATCH_KAFKA_BOOTSTRAP, and run `finwatch topics apply`"
+
+
+class StateStore(Protocol):
+    """Values by key of one source."""
+
+    def load(self) -> dict[str, bytes]:
+        """All values, as last stored."""
+        ...
+
+    def store(self, values: Mapping[str, bytes]) -> None:
+        """Hand over values in order. They are safe after the publisher's next flush."""
+        ...
+
+
+class MemoryState:
+    """State that lives as long as the object: one-shot runs and tests."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def load(self) -> dict[str, bytes]:
+        """All values."""
+        return dict(self.values)
+
+    def store(self, values: Mapping[str, bytes]) -> None:
+        """Keep values."""
+        self.values.update(values)
+
+
+class KafkaState:
+    """State in the topic finwatch.capture.state, written by the producer that publishes the events.
+
+    `consumer_config` is librdkafka's for this broker; `partitions` the topic's number of them.
+    """
+
+    def __init__(self, publisher: Publisher, consumer_config: Mapping[str, Any], source: str, partitions: int) -> None:
+        self._publisher = publisher
+        self._config = dict(consumer_config)
+        self._source = source
+        self._partition = zlib.crc32(source.encode()) % partitions
+
+    def store(self, values: Mapping[str, bytes]) -> None:
+        """Publish values in order, to the source's partition."""
+        for key, value in values.items():
+            self._publisher.publish(CAPTURE_STATE, f"{self._source}/{key}", value, partition=self._partition)
+
+    def load(self) -> dict[str, bytes]:
+        """Read the source's partition to its end. Raises StateUnavailable."""
+        consumer = Consumer(
+            self._config
+            | {
+                "group.id": f"finwatch-capture-{self._source}",  # librdkafka wants one; nothing is committed to it
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+            }
+        )
+        prefix = f"{self._source}/"
+        values: dict[str, bytes] = {}
+        try:
+            partition = TopicPartition(CAPTURE_STATE, self._partition)
+            try:
+                _, end = consumer.get_watermark_offsets(partition, timeout=READ_SECONDS)
+            except KafkaException as error:
+                raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {_reason(error)}") from None
+            consumer.assign([TopicPartition(CAPTURE_STATE, self._partition, 0)])
+            while True:
+                records = consumer.consume(500, timeout=READ_SECONDS)
+                if not records:
+                    raise StateUnavailable(f"{CAPTURE_STATE} was not read to its end within {READ_SECONDS:.0f} s")
+                for record in records:
+                    failure = record.error()
+                    if failure is not None:
+                        if failure.code() == KafkaError._PARTITION_EOF:
+                            return values
+                        raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {failure.name()}")
+                    key = (record.key() or b"").decode("utf-8", "replace")
+                    if key.startswith(prefix):
+                        value = record.value()
+                        if value is None:
+                            values.pop(key[len(prefix) :], None)
+                        else:
+                            values[key[len(prefix) :]] = value
+                    if (record.offset() or 0) + 1 >= end:
+                        return values
+        finally:
+            consumer.close()
+
+
+def _reason(error: KafkaException) -> str:
+    first = error.args[0] if error.args else None
+    return first.name() if isinstance(first, KafkaError) else type(error).__name__

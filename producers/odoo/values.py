@@ -1,0 +1,130 @@
+"""Odoo's JSON values as finwatch's: Decimal, aware UTC datetimes, ids as text, None for empty.
+
+Over RPC an empty value of every type but boolean and number is `false`; many2one is `[id, name]` or `false`; datetimes
+are UTC without a zone. Numbers are the shortest text of a stored numeric, so Decimal(str(v)) is exact.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, TypeAlias
+
+from producers.odoo.errors import Malformed
+
+Row: TypeAlias = dict[str, Any]
+Domain: TypeAlias = Sequence[Any]
+_SMALLEST = Decimal("0.000001")  # scale of the schemas' decimals; stored values never have more places
+
+
+def ref(row: Row, field: str) -> str | None:
+    """Id of a many2one as text."""
+    value = row.get(field)
+    if value is None or value is False:
+        return None
+    if isinstance(value, list) and value and isinstance(value[0], int):
+        return str(value[0])
+    if isinstance(value, int):
+        return str(value)
+    raise Malformed(f"{field} is not a many2one")
+
+
+def ref_name(row: Row, field: str) -> str | None:
+    """Display name of a many2one; None when empty or not readable."""
+    value = row.get(field)
+    if isinstance(value, list) and len(value) > 1 and isinstance(value[1], str) and value[1]:
+        return value[1]
+    return None
+
+
+def refs(row: Row, field: str) -> list[str]:
+    """Ids of an x2many as text, in ascending order."""
+    value = row.get(field)
+    if value is None or value is False:
+        return []
+    if isinstance(value, list) and all(isinstance(one, int) for one in value):
+        return [str(one) for one in sorted(value)]
+    raise Malformed(f"{field} is not a list of ids")
+
+
+def text(row: Row, field: str) -> str | None:
+    """Text; None when empty."""
+    value = row.get(field)
+    if value is None or value is False or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    raise Malformed(f"{field} is not text")
+
+
+def flag(row: Row, field: str) -> bool | None:
+    """Boolean; None when the server does not have the field."""
+    value = row.get(field)
+    if value is None or isinstance(value, bool):
+        return value
+    raise Malformed(f"{field} is not a boolean")
+
+
+def integer(row: Row, field: str) -> int | None:
+    """Integer; None when the server does not have the field."""
+    value = row.get(field)
+    if value is None or value is False:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise Malformed(f"{field} is not an integer")
+
+
+def number(row: Row, field: str) -> Decimal | None:
+    """Exact decimal of a float or monetary, at most six places; None when the server does not have the field."""
+    value = row.get(field)
+    if value is None or value is False:
+        return None
+    return decimal(value, field)
+
+
+def decimal(value: Any, field: str) -> Decimal:
+    """Exact decimal of a JSON number. Raises Malformed for what is not finite or has more than 22 integer digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Malformed(f"{field} is not a number")
+    result = Decimal(str(value))
+    if not result.is_finite() or result.adjusted() > 21:
+        raise Malformed(f"{field} is out of range")
+    exponent = result.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -6:
+        result = result.quantize(_SMALLEST, ROUND_HALF_EVEN)
+    return result
+
+
+def day(row: Row, field: str) -> date | None:
+    """Date; None when empty."""
+    value = row.get(field)
+    if value is None or value is False:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise Malformed(f"{field} is not a date") from None
+
+
+def moment(row: Row, field: str) -> datetime | None:
+    """Aware UTC datetime; None when empty."""
+    value = row.get(field)
+    if value is None or value is False:
+        return None
+    return parse_moment(value, field)
+
+
+def parse_moment(value: Any, field: str) -> datetime:
+    """Aware UTC datetime of Odoo's `YYYY-MM-DD HH:MM:SS[.ffffff]`. Raises Malformed."""
+    try:
+        parsed = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise Malformed(f"{field} is not a datetime") from None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def odoo_moment(at: datetime) -> str:
+    """`at` as a domain literal: UTC, microseconds (the server compares them), no zone (it would be ignored)."""
+    if at.tzinfo is None:
+        raise ValueError("a naive datetime may not cross a module border")
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
