@@ -78,6 +78,7 @@ class PurchaseOrder(Event, frozen=True, gc=True, kw_only=True):
     currency: str | None = None
     amount_total: Decimal | None = None
     invoice_status: str | None = None
+    receipt_status: str | None = None
     origin: str | None = None
     created_by: str | None = None
     created_at: int | None = None

@@ -265,7 +265,9 @@ class Policy:
     def __init__(self, document: PolicyDocument) -> None:
         self.document = document
         self.name = document.policy
-        self.content_hash = sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+        self.content_hash = sha256(
+            msgspec.json.encode(msgspec.to_builtins(document, str_keys=True), order="sorted")
+        ).hexdigest()
         self.label = f"{document.policy}@{document.version}+{self.content_hash[:8]}"
         self.calendars = {
             name: _calendar(name, section, f"$.calendars.{name}") for name, section in document.calendars.items()

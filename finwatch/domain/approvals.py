@@ -1,0 +1,141 @@
+"""Approval steps: one wait for one decision, who was asked, who decided, and how long it took.
+
+A step opens when a document asks for a decision (by policy) and closes with the decision. Every decision makes exactly
+one decided step: where nobody was seen waiting, the step begins and ends with it and has no length. A second request
+while a step is open is a re-route: it keeps the step, its age and who was asked first.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from finwatch.domain.calendar import Calendar
+from finwatch.domain.documents import Fact
+from finwatch.domain.policy import ApprovalRule, Reaction
+
+STUCK = "stuck"
+
+
+class Fired(Struct, array_like=True, gc=False):
+    """A level of a deadline that was reached: the life of one finding.
+
+    ``said``: the status last published, empty when none was; a finding is published whenever ``status`` differs.
+    """
+
+    level: str
+    due: int
+    opened: int
+    status: str = "open"  # open, resolved, retracted
+    said: str = ""
+    version: int = 0
+    counted: str = ""
+    at: int = 0  # event time of the last change
+
+
+class StepState(Struct, array_like=True):
+    """One step. Instants are 0 when they are not yet."""
+
+    ordinal: int
+    step: str
+    role: str | None
+    person: str | None
+    asked_first: str | None
+    started: int
+    start_id: str
+    waited: bool
+    decided: int = 0
+    end_id: str = ""
+    decided_by: str | None = None
+    decision: str | None = None
+    due: int = 0  # when it counts as stuck
+    fired: list[Fired] = []
+    retracted: bool = False
+    version: int = 0
+    counted: str = ""
+
+    @property
+    def open(self) -> bool:
+        """True while it waits."""
+        return self.decided == 0 and not self.retracted
+
+
+class Steps(Struct, array_like=True):
+    """The steps of a document, oldest first; at most one is open, and it is the last."""
+
+    steps: list[StepState] = []
+    next_ordinal: int = 0
+
+    def waiting(self) -> StepState | None:
+        """The open step."""
+        steps = self.steps
+        return steps[-1] if steps and steps[-1].decided == 0 and not steps[-1].retracted else None
+
+
+def apply(steps: Steps, fact: Fact, reaction: Reaction, calendar: Calendar) -> list[StepState]:
+    """Let a fact close and open steps. Returns the steps it touched."""
+    rule = reaction.approval
+    if rule is None:
+        return []
+    touched = []
+    waiting = steps.waiting()
+    if reaction.ending is not None:
+        if waiting is not None:
+            fire(waiting, fact.at)
+            waiting.decided = max(fact.at, waiting.started)
+            waiting.end_id = fact.event_id
+            waiting.decided_by = fact.actor
+            waiting.decision = reaction.ending
+            if fact.role is not None:
+                waiting.role = fact.role
+            if fact.step is not None:
+                waiting.step = fact.step
+            for fired in waiting.fired:
+                if fired.status == "open":
+                    fired.status, fired.at = "resolved", waiting.decided
+            touched.append(waiting)
+        elif reaction.ending in ("approved", "rejected") and (fact.tracked or fact.decision is not None):
+            touched.append(_new(steps, fact, rule, fact.role or rule.role, waited=False))
+            alone = touched[0]
+            alone.decided = fact.at
+            alone.end_id = fact.event_id
+            alone.decided_by = fact.actor
+            alone.decision = reaction.ending
+        waiting = None
+    if reaction.opens:
+        if waiting is not None:
+            if fact.responsible is not None and fact.responsible != waiting.person:
+                waiting.person = fact.responsible
+                waiting.asked_first = waiting.asked_first or fact.responsible
+                touched.append(waiting)
+        else:
+            opened = _new(steps, fact, rule, reaction.asks, waited=True)
+            if rule.stuck_after is not None:
+                length = rule.stuck_after.of(calendar)
+                opened.due = calendar.add(fact.at, length) if rule.stuck_after.kind == "business" else fact.at + length
+            touched.append(opened)
+    return touched
+
+
+def fire(step: StepState, now: int) -> bool:
+    """Mark an open step as stuck once its due time has come. Returns True when it was not before."""
+    if step.due == 0 or step.due > now or not step.open or step.fired:
+        return False
+    step.fired = [Fired(STUCK, step.due, step.due, at=step.due)]
+    return True
+
+
+def _new(steps: Steps, fact: Fact, rule: ApprovalRule, role: str | None, *, waited: bool) -> StepState:
+    person = fact.responsible if waited else None
+    step = StepState(
+        steps.next_ordinal, fact.step or rule.step, role, person, person, fact.at, fact.event_id, waited, fired=[]
+    )
+    steps.next_ordinal += 1
+    for other in steps.steps:
+        if not other.retracted:
+            break
+        if other.ordinal == step.ordinal:  # its number was taken back once: go on counting its versions
+            step.version = other.version
+            steps.steps.remove(other)
+            break
+    steps.steps.append(step)
+    return step

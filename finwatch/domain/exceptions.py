@@ -1,0 +1,214 @@
+"""Exceptions: rule-based deviations of one document, of a closed list of types, each with a life from open to resolved.
+
+Two kinds of rules. *History* rules look at what happened (a rejection, a reset after posting, an approval by whoever
+created the document): they are flags raised and lowered by facts. *Content* rules look at the document as it is now.
+One document counts once a type: its exception opens again under the same id with a new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from finwatch.domain.documents import (
+    BILLED_BEFORE_RECEIPT,
+    NO_ORDER,
+    OVER_BILLED,
+    OVER_RECEIVED,
+    STATE,
+    Content,
+    Fact,
+)
+from finwatch.domain.policy import ExceptionSection, Reaction
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "rejected_step": "A step was rejected and the document has not been submitted again.",
+        "overdue": "Its due time has passed and it is not settled.",
+        "missing_order": "No line bills a purchase order and no origin is given.",
+        "missing_reference": "It is posted without the vendor's reference.",
+        "blocked_payment": "Its payment is blocked or was rejected.",
+        "cancelled_after_posting": "It was cancelled after it had been posted.",
+        "reset_to_draft": "It was set back to draft after it had been posted.",
+        "approval_by_creator": "Whoever created or submitted it also approved it.",
+        "billed_before_receipt": "More is billed than was received.",
+        "over_billed": "More is billed than was ordered.",
+        "over_received": "More was received than was ordered.",
+    }
+)
+HISTORY_TYPES = frozenset(
+    {"rejected_step", "overdue", "cancelled_after_posting", "reset_to_draft", "approval_by_creator"}
+)
+_POSTED = frozenset({"posted", "in_process", "paid"})
+_CANCELLED = frozenset({"cancel", "canceled"})
+_BILLS = frozenset({"in_invoice", "in_receipt", "in_refund"})
+_ORDERED = frozenset({"purchase", "done"})
+
+
+class Flag(Struct, array_like=True, gc=False):
+    """A history rule that was met: when, by which event, and what ended it (0 while it lasts)."""
+
+    opened: int
+    opened_id: str
+    resolved: int = 0
+    resolved_id: str = ""
+
+
+class ExceptionState(Struct, array_like=True):
+    """One exception of a document."""
+
+    status: str = ""  # open, resolved, retracted; empty: never published
+    opened: int = 0
+    opened_id: str = ""
+    resolved: int = 0
+    resolved_id: str = ""
+    version: int = 0
+    counted: str = ""
+    in_cohort: bool = False
+    finding_version: int = 0
+
+
+def raise_flags(
+    flags: dict[str, Flag], fact: Fact, before: str | None, reaction: Reaction, creator: str | None
+) -> bool:
+    """Let a fact raise and lower flags. ``before``: the document's state before it. Returns True when one moved."""
+    changed = False
+    ending = reaction.ending
+    if ending == "rejected":
+        changed = _raise(flags, "rejected_step", fact)
+    elif (ending is not None or reaction.opens) and "rejected_step" in flags:
+        changed = _lower(flags, "rejected_step", fact)
+    if ending == "approved":
+        if fact.actor is not None and fact.actor == creator:
+            changed = _raise(flags, "approval_by_creator", fact) or changed
+        elif "approval_by_creator" in flags and fact.actor is not None:
+            changed = _lower(flags, "approval_by_creator", fact) or changed
+    if fact.field == STATE and fact.after is not None:
+        after = fact.after
+        if before in _POSTED and after == "draft":
+            changed = _raise(flags, "reset_to_draft", fact) or changed
+        elif after in _CANCELLED and (before in _POSTED or _lasts(flags, "reset_to_draft")):
+            changed = _raise(flags, "cancelled_after_posting", fact) or changed
+        elif after in _POSTED:
+            changed = _lower(flags, "reset_to_draft", fact) or changed
+            changed = _lower(flags, "cancelled_after_posting", fact) or changed
+    return changed
+
+
+def raise_overdue(flags: dict[str, Flag], name: str, due: int, start_id: str, stopped: int, stop_id: str) -> bool:
+    """Raise the flag of a breached clock, and lower it when the clock has ``stopped``. Returns True when it moved."""
+    flag = flags.get(name)
+    if flag is None or (flag.resolved and flag.opened != due):
+        flags[name] = Flag(due, start_id, stopped, stop_id)
+        return True
+    if stopped and flag.resolved == 0:
+        flag.resolved, flag.resolved_id = stopped, stop_id
+        return True
+    return False
+
+
+def lower_overdue(flags: dict[str, Flag], name: str, at: int, event_id: str) -> bool:
+    """Lower the flag of a clock that started anew. Returns True when it moved."""
+    flag = flags.get(name)
+    if flag is None or flag.resolved:
+        return False
+    flag.resolved, flag.resolved_id = at, event_id
+    return True
+
+
+def content_problems(entity: str, content: Content) -> frozenset[str]:
+    """The content rules that a document meets now."""
+    found = []
+    if entity == "bill":
+        kind = content.document_type
+        if kind in _BILLS and content.state == "posted" and not (content.reference and content.reference.strip()):
+            found.append("missing_reference")
+        if kind == "in_invoice" and content.state in ("draft", "posted") and NO_ORDER in content.marks:
+            found.append("missing_order")
+        if content.payment_state == "blocked" and content.state == "posted":
+            found.append("blocked_payment")
+    elif entity == "payment":
+        if content.state == "rejected":
+            found.append("blocked_payment")
+    elif entity == "purchase_order" and content.marks and content.state in _ORDERED:
+        if BILLED_BEFORE_RECEIPT in content.marks:
+            found.append("billed_before_receipt")
+        if OVER_BILLED in content.marks:
+            found.append("over_billed")
+        if OVER_RECEIVED in content.marks:
+            found.append("over_received")
+    return frozenset(found)
+
+
+def update(
+    states: dict[str, ExceptionState],
+    sections: Mapping[str, ExceptionSection],
+    flags: Mapping[str, Flag],
+    problems: frozenset[str],
+    amount: Decimal | None,
+    at: int,
+    event_id: str,
+) -> list[str]:
+    """Bring the exceptions in line with the flags and the content. Returns the types that changed.
+
+    ``at`` and ``event_id`` are of the event that showed the content. A flag that is gone (a late event showed that it
+    never was) retracts its exception; a flag that was lowered resolves it.
+    """
+    changed = []
+    for name, section in sections.items():
+        state = states.get(name)
+        flag = flags.get(name) if name in HISTORY_TYPES else None
+        if name in HISTORY_TYPES:
+            met = flag is not None and flag.resolved == 0
+        else:
+            met = name in problems
+        if met and section.min_amount is not None:
+            met = amount is not None and abs(amount) >= section.min_amount
+        if met:
+            opened, opened_id = (at, event_id) if flag is None else (flag.opened, flag.opened_id)
+            if state is None:
+                state = states[name] = ExceptionState()
+            elif state.status == "open" and (flag is None or state.opened == opened):
+                continue
+            state.status, state.opened, state.opened_id = "open", opened, opened_id
+            state.resolved, state.resolved_id = 0, ""
+            changed.append(name)
+        elif flag is not None and flag.resolved and (state is None or state.status == "open"):
+            if state is None:
+                if section.min_amount is not None and (amount is None or abs(amount) < section.min_amount):
+                    continue
+                state = states[name] = ExceptionState()
+            state.status, state.opened, state.opened_id = "resolved", flag.opened, flag.opened_id
+            state.resolved, state.resolved_id = flag.resolved, flag.resolved_id
+            changed.append(name)
+        elif state is not None and state.status == "open":
+            state.status = "retracted" if name in HISTORY_TYPES and flag is None else "resolved"
+            state.resolved, state.resolved_id = max(at, state.opened), event_id
+            changed.append(name)
+        elif state is not None and state.status == "resolved" and name in HISTORY_TYPES and flag is None:
+            state.status = "retracted"
+            changed.append(name)
+    return changed
+
+
+def _lasts(flags: Mapping[str, Flag], name: str) -> bool:
+    flag = flags.get(name)
+    return flag is not None and flag.resolved == 0
+
+
+def _raise(flags: dict[str, Flag], name: str, fact: Fact) -> bool:
+    if _lasts(flags, name):
+        return False
+    flags[name] = Flag(fact.at, fact.event_id)
+    return True
+
+
+def _lower(flags: dict[str, Flag], name: str, fact: Fact) -> bool:
+    flag = flags.get(name)
+    if flag is None or flag.resolved:
+        return False
+    flag.resolved, flag.resolved_id = fact.at, fact.event_id
+    return True

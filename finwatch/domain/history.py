@@ -1,0 +1,219 @@
+"""A document's history, evaluated: the state machine that steps, clocks and flags share.
+
+``Machine.apply`` takes one fact in order of time. When a fact arrives late, or an implied one gives way to the tracked
+one, ``evaluate`` runs the kept facts again from the last folded machine, and ``settle`` carries over what was
+published, so that the difference comes out as corrections and retractions. ``apply`` one by one and ``evaluate`` at
+once give the same machine.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from finwatch.domain import approvals, exceptions, sla
+from finwatch.domain.approvals import Steps, StepState
+from finwatch.domain.calendar import Calendar
+from finwatch.domain.documents import STATE, Content, Fact, implied_activity
+from finwatch.domain.exceptions import Flag
+from finwatch.domain.policy import FactKind, Policy
+from finwatch.domain.sla import ClockState
+
+
+class Machine(Struct, array_like=True):
+    """What a document's facts so far amount to."""
+
+    state: str | None = None
+    payment_state: str | None = None
+    steps: Steps = msgspec.field(default_factory=Steps)
+    clocks: dict[str, ClockState] = {}
+    flags: dict[str, Flag] = {}
+    creator: str | None = None
+    closed: bool = False
+
+    def due(self) -> int | None:
+        """The next instant at which time alone changes something."""
+        due = 0
+        for clock in self.clocks.values():
+            if clock.next and (due == 0 or clock.next < due):
+                due = clock.next
+        step = self.steps.waiting()
+        if step is not None and step.due and not step.fired and (due == 0 or step.due < due):
+            due = step.due
+        return due or None
+
+
+class Touched(Struct):
+    """What a fact or the time changed: it has to be published."""
+
+    steps: list[StepState] = []
+    clocks: list[str] = []
+    flags: bool = False
+
+    def anything(self) -> bool:
+        """True unless nothing changed."""
+        return bool(self.steps or self.clocks or self.flags)
+
+
+def apply(
+    machine: Machine, fact: Fact, entity: str, policy: Policy, calendar: Calendar, content: Content
+) -> Touched | None:
+    """Take one fact, not older than those before it. Returns None when it changes nothing."""
+    before = machine.state
+    activity, old, after = fact.activity, fact.before, fact.after
+    if activity == "created" and before is not None:
+        return None  # something is known of it that happened before
+    if fact.field and after is not None:
+        if fact.field == STATE:
+            current: str | None = before
+            machine.state = after
+        else:
+            current = machine.payment_state
+            machine.payment_state = after
+        if not fact.tracked:
+            if after == current:
+                return None
+            activity, old = implied_activity(entity, fact.field, current, after), current
+    reaction = policy.react(FactKind(entity, activity, fact.field, old, after, fact.role, fact.decision))
+    if fact.actor is not None and (activity == "created" or (machine.creator is None and activity == "submitted")):
+        machine.creator = fact.actor
+    steps = approvals.apply(machine.steps, fact, reaction, calendar) if reaction.approval is not None else []
+    clocks: list[str] = []
+    flagged = exceptions.raise_flags(machine.flags, fact, before, reaction, machine.creator)
+    for rule, operations in reaction.clocks:
+        types = rule.section.document_types
+        if types and content.document_type not in types:
+            continue
+        known = machine.clocks.get(rule.name)
+        clock, changed = sla.apply(known, fact, rule, operations, calendar, content.due_date)
+        if known is None and (changed or clock.done):
+            machine.clocks[rule.name] = clock
+        if changed:
+            clocks.append(rule.name)
+            flagged = _overdue(machine, rule.section.exception, clock) or flagged
+    closed = machine.closed if reaction.closes is None else reaction.closes
+    moved = closed != machine.closed
+    machine.closed = closed
+    return Touched(steps, clocks, flagged) if steps or clocks or flagged or moved else None
+
+
+def advance(machine: Machine, policy: Policy, calendar: Calendar, content: Content, now: int) -> Touched:
+    """Let time pass: fire every level and every stuck step whose instant has come by ``now``."""
+    touched = Touched([], [], False)
+    for name, clock in machine.clocks.items():
+        if clock.next and clock.next <= now:
+            rule = policy.clocks.get(name)
+            if rule is None:  # the policy has no such clock any more: it stays as it is
+                clock.next = 0
+            elif sla.fire(clock, rule, calendar, content.due_date, now):
+                touched.clocks.append(name)
+                touched.flags = _overdue(machine, rule.section.exception, clock) or touched.flags
+    step = machine.steps.waiting()
+    if step is not None and approvals.fire(step, now):
+        touched.steps.append(step)
+    return touched
+
+
+def evaluate(
+    base: Machine | None,
+    facts: list[Fact],
+    entity: str,
+    policy: Policy,
+    calendar: Calendar,
+    content: Content,
+    now: int,
+) -> Machine:
+    """The machine after all facts, and after time has passed to ``now``."""
+    machine = Machine() if base is None else clone(base)
+    for fact in facts:
+        apply(machine, fact, entity, policy, calendar, content)
+    if now:
+        advance(machine, policy, calendar, content, now)
+    return machine
+
+
+def settle(old: Machine, new: Machine, at: int) -> Touched:
+    """Carry what was published of ``old`` over to ``new``; returns what has to be published again.
+
+    ``at``: event time of the correction.
+    """
+    touched = Touched([], [], old.flags != new.flags)
+    known = {step.ordinal: step for step in old.steps.steps}
+    for step in new.steps.steps:
+        was = known.pop(step.ordinal, None)
+        if was is None:
+            touched.steps.append(step)
+            continue
+        step.version, step.counted = was.version, was.counted
+        step.asked_first = step.asked_first or was.asked_first
+        step.person = step.person or was.person
+        _settle_fired(was.fired, step.fired, at)
+        if step != was:
+            touched.steps.append(step)
+    first = new.steps.steps[0].ordinal if new.steps.steps else new.steps.next_ordinal
+    gone = []
+    for ordinal, was in known.items():
+        if ordinal < first and not was.retracted:
+            continue  # folded: final
+        if not was.retracted:
+            was.retracted = True
+            _retract(was.fired, at)
+            touched.steps.append(was)
+        gone.append(was)
+    # Retracted steps are kept behind none of the live ones, so that their ordinals keep counting versions.
+    new.steps.steps[:0] = gone
+    for name, clock in new.clocks.items():
+        before = old.clocks.get(name)
+        if before is None:
+            touched.clocks.append(name)
+            continue
+        clock.version, clock.counted = before.version, before.counted
+        _settle_fired(before.fired, clock.fired, at)
+        if clock != before:
+            touched.clocks.append(name)
+    for name, before in old.clocks.items():
+        if name in new.clocks or not before.status:
+            continue
+        if before.status != sla.CANCELLED or before.done:
+            before.status, before.stopped, before.next, before.done = sla.CANCELLED, at, 0, False
+            before.updated = max(before.updated, at)
+            _retract(before.fired, at)
+            touched.clocks.append(name)
+        new.clocks[name] = before
+    return touched
+
+
+def clone(machine: Machine) -> Machine:
+    """A copy that shares nothing that changes."""
+    return _DECODER.decode(msgspec.msgpack.encode(machine))
+
+
+def _overdue(machine: Machine, name: str | None, clock: ClockState) -> bool:
+    """Keep the flag that a clock's breach raises."""
+    if name is None:
+        return False
+    if clock.breached:
+        return exceptions.raise_overdue(machine.flags, name, clock.due, clock.start_id, clock.stopped, clock.stop_id)
+    return exceptions.lower_overdue(
+        machine.flags, name, clock.stopped or clock.started, clock.stop_id or clock.start_id
+    )
+
+
+def _settle_fired(old: list[approvals.Fired], new: list[approvals.Fired], at: int) -> None:
+    known = {(f.level, f.due): f for f in old}
+    for fired in new:
+        was = known.pop((fired.level, fired.due), None)
+        if was is not None:
+            fired.said, fired.version, fired.counted = was.said, was.version, was.counted
+    kept = list(known.values())
+    _retract(kept, at)
+    new[:0] = kept
+
+
+def _retract(fired: list[approvals.Fired], at: int) -> None:
+    for one in fired:
+        if one.status != "retracted":
+            one.status, one.at = "retracted", max(one.opened, at)
+
+
+_DECODER = msgspec.msgpack.Decoder(Machine)

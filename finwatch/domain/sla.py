@@ -1,0 +1,183 @@
+"""Service-level clocks: start, pause, resume, reset, stop, and the levels that fire on the way.
+
+One clock of a policy runs on a document at a time. Its levels are warnings (a part of the target), the breach, and
+escalations after it. A level fires when time passes its due instant, with or without an event; an event that comes
+later than a due instant fires it first, so the same history gives the same levels however time was told. What a late
+event undoes is found by evaluating the history again (see ``history``).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from finwatch.domain.approvals import Fired
+from finwatch.domain.calendar import Calendar
+from finwatch.domain.documents import Fact
+from finwatch.domain.policy import ClockRule, Duration, Level
+
+RUNNING, PAUSED, MET, BREACHED, CANCELLED = "running", "paused", "met", "breached", "cancelled"
+_FIRED_KEPT = 16
+
+
+class ClockState(Struct, array_like=True):
+    """One clock. Instants are 0 when they are not (yet); spans are in the target's kind of time."""
+
+    status: str = ""  # empty: it never ran
+    started: int = 0
+    start_id: str = ""
+    stopped: int = 0
+    stop_id: str = ""
+    anchor: int = 0  # counts from here; 0 while paused
+    consumed: int = 0  # counted before the anchor
+    paused_at: int = 0
+    paused: int = 0
+    due: int = 0  # the breach; 0 when paused or unknown
+    next: int = 0  # the next level's instant; 0 for none
+    index: int = 0  # of the next level
+    level: str | None = None
+    done: bool = False  # it runs once, and that is over
+    updated: int = 0
+    fired: list[Fired] = []
+    version: int = 0
+    counted: str = ""
+
+    @property
+    def live(self) -> bool:
+        """True from start to stop."""
+        return self.stopped == 0 and self.status in (RUNNING, PAUSED, BREACHED)
+
+    @property
+    def breached(self) -> bool:
+        """True when the due instant passed before the stop."""
+        return self.status == BREACHED
+
+
+def apply(
+    clock: ClockState | None,
+    fact: Fact,
+    rule: ClockRule,
+    operations: tuple[str, ...],
+    calendar: Calendar,
+    due_date: int | None,
+) -> tuple[ClockState, bool]:
+    """Let a fact work on a clock. Returns the clock, and True when there is something to tell."""
+    changed = False
+    if clock is None:
+        clock = ClockState(fired=[])
+    elif clock.next and clock.next <= fact.at:
+        changed = fire(clock, rule, calendar, due_date, fact.at)
+    for operation in operations:
+        if operation == "start":
+            if clock.done or (clock.live and rule.section.restart == "first"):
+                continue
+            _start(clock, fact, rule, calendar, due_date)
+        elif operation in ("stop", "cancel"):
+            once = rule.section.once
+            if clock.live:
+                _stop(clock, fact, cancelled=operation == "cancel")
+                clock.done = once
+            else:
+                clock.done = clock.done or (once and operation == "stop")
+                continue
+        elif operation == "pause" and clock.status == RUNNING:
+            clock.consumed += _span(rule, calendar, clock.anchor, fact.at)
+            clock.anchor, clock.paused_at, clock.due, clock.next = 0, fact.at, 0, 0
+            clock.status = PAUSED
+        elif operation == "resume" and clock.status == PAUSED:
+            clock.paused += _span(rule, calendar, clock.paused_at, fact.at)
+            clock.anchor, clock.paused_at, clock.status = fact.at, 0, RUNNING
+            plan(clock, rule, calendar, due_date)
+        elif operation == "reset" and clock.live:
+            _start(clock, fact, rule, calendar, due_date)
+        else:
+            continue
+        clock.updated = fact.at
+        changed = True
+    return clock, changed
+
+
+def fire(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int | None, now: int) -> bool:
+    """Fire the levels whose instant has come by ``now``. Returns True when one did."""
+    changed = False
+    while clock.next and clock.next <= now:
+        level = rule.levels[clock.index]
+        for lower in clock.fired:
+            if lower.status == "open":  # a higher level takes its place
+                lower.status, lower.at = "resolved", clock.next
+        if level.name == "breach":
+            clock.status = BREACHED
+        at = max(clock.next, clock.started)
+        clock.fired.append(Fired(level.name, clock.next, at, at=at))
+        clock.level = level.name
+        clock.updated = max(clock.updated, at)
+        clock.index += 1
+        plan(clock, rule, calendar, due_date)
+        changed = True
+    if len(clock.fired) > _FIRED_KEPT:
+        clock.fired = [f for f in clock.fired[:-_FIRED_KEPT] if f.said != f.status] + clock.fired[-_FIRED_KEPT:]
+    return changed
+
+
+def plan(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int | None) -> None:
+    """Set the due instant and the next level's instant of a running clock."""
+    target = rule.target
+    if target is None:
+        clock.due = 0 if due_date is None else calendar.end_of_day(due_date)
+        length = 0
+    else:
+        length = target.of(calendar)
+        clock.due = _after(target, calendar, clock.anchor, length - clock.consumed)
+    levels = rule.levels
+    if clock.due == 0 or clock.index >= len(levels):
+        clock.next = 0
+        return
+    level = levels[clock.index]
+    if level.offset is not None:
+        clock.next = _after(level.offset, calendar, clock.due, level.offset.of(calendar))
+    elif level.percent == 100 or target is None:
+        clock.next = clock.due
+    else:
+        clock.next = _after(target, calendar, clock.anchor, length * level.percent // 100 - clock.consumed)
+
+
+def level_of(rule: ClockRule, name: str) -> Level:
+    """The level of a name; the breach for one that the policy no longer has."""
+    return next((level for level in rule.levels if level.name == name), rule.levels[0])
+
+
+def _start(clock: ClockState, fact: Fact, rule: ClockRule, calendar: Calendar, due_date: int | None) -> None:
+    _resolve(clock, fact.at)
+    clock.status = RUNNING
+    clock.started = clock.anchor = fact.at
+    clock.start_id = fact.event_id
+    clock.stopped = clock.consumed = clock.paused_at = clock.paused = clock.index = 0
+    clock.stop_id = ""
+    clock.level = None
+    plan(clock, rule, calendar, due_date)
+
+
+def _stop(clock: ClockState, fact: Fact, *, cancelled: bool) -> None:
+    _resolve(clock, fact.at)
+    clock.stopped = fact.at
+    clock.stop_id = fact.event_id
+    clock.next = 0
+    if cancelled and clock.status != BREACHED:
+        clock.status = CANCELLED
+    elif clock.status != BREACHED:
+        clock.status = MET
+
+
+def _resolve(clock: ClockState, at: int) -> None:
+    for fired in clock.fired:
+        if fired.status == "open":
+            fired.status, fired.at = "resolved", at
+
+
+def _span(rule: ClockRule, calendar: Calendar, start: int, end: int) -> int:
+    return calendar.working(start, end) if rule.kind == "business" else end - start
+
+
+def _after(length: Duration, calendar: Calendar, start: int, span: int) -> int:
+    if span <= 0:
+        return start
+    return calendar.add(start, span) if length.kind == "business" else start + span
