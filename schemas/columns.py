@@ -387,6 +387,38 @@ def _dtype(node: Node) -> Any:
     return _DTYPES.get(node.kind)
 
 
+class _Branches(list[Any]):
+    """The two branches of a nullable type as polars chooses them: branch 0 for the number 0, else branch 1.
+
+    fastavro would refuse some of the numbers that a schema lacks and count others from the end. polars, and so every
+    batch, cannot be told to, and a record must not decode differently when it comes alone. The length is 0 because
+    fastavro's compiled reader adds the length to a negative number.
+    """
+
+    def __getitem__(self, number: Any) -> Any:
+        return super().__getitem__(1 if number else 0)
+
+    def __len__(self) -> int:
+        return 0
+
+
+def lenient(parsed: Any) -> Any:
+    """A physical schema parsed by fastavro, its nullable types read as polars reads them."""
+    if isinstance(parsed, list):
+        branches = [lenient(branch) for branch in parsed]
+        return _Branches(branches) if len(branches) == 2 and "null" in branches else branches
+    if isinstance(parsed, dict):
+        return {
+            key: [{**field, "type": lenient(field["type"])} for field in value]
+            if key == "fields"
+            else lenient(value)
+            if key in ("items", "values")
+            else value
+            for key, value in parsed.items()
+        }
+    return parsed
+
+
 class Physical:
     """Builds the physical schema of a record for one of the two readers."""
 

@@ -26,7 +26,7 @@ import msgspec
 import polars as pl
 
 from schemas.catalogue import Schema, SchemaError, current
-from schemas.columns import Malformed, Physical, RecordReader, dict_reader, record_reader, typed
+from schemas.columns import Malformed, Physical, RecordReader, dict_reader, lenient, record_reader, typed
 from schemas.registry import Registry, UnknownSchema
 from schemas.tree import tree
 from schemas.varint import zigzag
@@ -76,7 +76,8 @@ class _Bodies:
             self.reader: RecordReader = dict_reader(self.node, schema.full_name)
         else:
             self.reader = record_reader(self.node, struct, _newest_columns(schema.full_name))
-        self.raw_schema = fastavro.parse_schema(Physical(False, struct is None).record(self.node, self.reader))
+        self._write_schema = fastavro.parse_schema(Physical(False, struct is None).record(self.node, self.reader))
+        self._read_schema = lenient(self._write_schema)
         self._sentinel = sentinel
         self._mark = zigzag(sentinel)
         self._columns = [*self.reader.names, _SENTINEL]
@@ -112,7 +113,7 @@ class _Bodies:
         """Physical values of one body through fastavro. Raises Malformed."""
         stream = io.BytesIO(body)
         try:
-            found: Any = fastavro.schemaless_reader(stream, self.raw_schema, None)
+            found: Any = fastavro.schemaless_reader(stream, self._read_schema, None)
         except EOFError:
             raise Malformed("the record ends early") from None
         except UnicodeDecodeError:
@@ -164,7 +165,7 @@ class _Bodies:
             good.append(index)
             # Written again: the same record in its plainest spelling, which the column reader surely takes.
             stream = io.BytesIO()
-            fastavro.schemaless_writer(stream, self.raw_schema, raw)
+            fastavro.schemaless_writer(stream, self._write_schema, raw)
             again.append(stream.getvalue())
         if not good:
             return None
