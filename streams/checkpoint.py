@@ -84,6 +84,11 @@ def split_key(key: bytes) -> tuple[bytes, str, bytes, str]:
     return key[:1], key[1:end].decode(), key[end + 1 : start], key[start:].decode()
 
 
+def read_commit(value: bytes) -> Commit:
+    """Return a commit record's content. Raises msgspec.DecodeError."""
+    return _decoder.decode(value)
+
+
 @dataclass
 class Branch:
     """The writer's side of one branch: numbers its checkpoints."""
