@@ -7,16 +7,21 @@ for the embedded producers' back-pressure only, never the position.
 """
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from finwatch.runtime.config import Settings
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+def run(settings: Settings, stop: threading.Event, client: Callable[[], Any] | None = None) -> None:
     """Run the sink until `stop` is set; usable as a process or as a thread of the process that owns the store.
+
+    `client` makes clickhouse-connect clients where `settings.clickhouse` is not the way, as in the process that owns an
+    embedded store.
 
     Raises SinkStopped (with an exit code and what to do) when it must not go on: records were deleted by the broker
     before they were stored, or the log is shorter than what the store holds.
     """
     from sinks.clickhouse.sink import run as run_sink
 
-    run_sink(settings, stop)
+    run_sink(settings, stop, client)

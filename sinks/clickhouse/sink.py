@@ -20,12 +20,13 @@ from finwatch.runtime.store import STORE_ERRORS, StoreDenied, StoreUnavailable, 
 from finwatch.runtime.topics import STORED_TOPICS
 from schemas.registry import RegistryError, RegistryUnavailable, open_registry
 from sinks.clickhouse.decoding import decoding
-from sinks.clickhouse.log_reader import LogChanged, LogReader, LogUnavailable, OutOfRange
 from sinks.clickhouse.migrations import pending
 from sinks.clickhouse.plan import RAW, Limits, Partition, Plan, Slice, State
 from sinks.clickhouse.rows import ORDER, STAGE, Decode, Insert, Life, Message, TableTypes, inserts
 from sinks.clickhouse.table_store import NotMigrated, TableStore
+from sinks.log_reader import LogChanged, LogReader, LogUnavailable, OutOfRange
 
+GROUP = "sink-clickhouse"
 POLL_ROWS = 20_000
 TOPOLOGY_SECONDS = 30.0
 UNHEALTHY_SECONDS = 30.0
@@ -64,7 +65,7 @@ class Sink:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._log = get_logger("sink-clickhouse")
-        self._new_reader = reader or (lambda: LogReader(settings.kafka, STORED_TOPICS, settings.incarnation))
+        self._new_reader = reader or (lambda: LogReader(settings.kafka, STORED_TOPICS, settings.incarnation, GROUP))
         self._new_client = client or (lambda: connect(settings.clickhouse, database=False, timeout=30.0))
         self._decode = decode
         limits = Limits(rows=settings.sink.max_rows, linger=settings.sink.linger_seconds)
@@ -304,9 +305,9 @@ def lost_partitions(reader: LogReader, store: TableStore) -> tuple[dict[Partitio
     return found, incarnations
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+def run(settings: Settings, stop: threading.Event, client: Callable[[], Client] | None = None) -> None:
     """See `sinks.clickhouse.run`."""
-    sink = Sink(settings, stop)
+    sink = Sink(settings, stop, client=client)
     server = HealthServer(sink.metrics.registry, sink.health, settings.http.host, settings.http.port).start()
     get_logger("sink-clickhouse").info("serving", address=server.address, paths="/metrics /health")
     try:

@@ -1,4 +1,7 @@
-"""The thin edge to the broker: which life a topic is in, reading from given positions, commits for lag displays."""
+"""The thin edge to the broker that both sinks read through.
+
+Which life a topic is in, reading from given positions, commits for lag displays.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,9 +19,10 @@ from finwatch.runtime.admin import admin_client
 from finwatch.runtime.config import KafkaSettings
 from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.topics import MAX_RECORD_BYTES
-from sinks.clickhouse.plan import Partition
 
-GROUP = "sink-clickhouse"
+Partition = tuple[str, int]
+"""Topic and partition number."""
+
 TIMEOUT = 15.0
 
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
@@ -49,10 +53,11 @@ class OutOfRange(Exception):
 class LogReader:
     """Reads all partitions of the given topics. For one thread.
 
-    `incarnation`: the life of an embedded broker, which cannot name its topics' ids; empty for a real broker.
+    `incarnation`: the life of an embedded broker, which cannot name its topics' ids; empty for a real broker. `group`:
+    consumer group of the commits; there is no group membership, all partitions are read.
     """
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[str], incarnation: str, group: str = GROUP) -> None:
+    def __init__(self, settings: KafkaSettings, topics: Sequence[str], incarnation: str, group: str) -> None:
         self._settings = settings
         self._topics = tuple(topics)
         self._incarnation = incarnation
@@ -150,10 +155,11 @@ class LogReader:
     def _out_of_range(self, partition: Partition, read: Iterable[Any]) -> None:
         low, high = self.watermarks(partition)
         seen = [m.offset() + 1 for m in read if (m.topic(), m.partition()) == partition]
-        at = max([*seen, self._position(partition)])
+        at = max([*seen, self.next_offset(partition)])
         raise OutOfRange(partition, at, low, high)
 
-    def _position(self, partition: Partition) -> int:
+    def next_offset(self, partition: Partition) -> int:
+        """Offset of the record that comes next, as far as it was handed out."""
         held = self._consumer.position([TopicPartition(*partition)])[0].offset
         return held if held >= 0 else self._assigned.get(partition, 0)
 
