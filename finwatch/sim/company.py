@@ -1,0 +1,540 @@
+"""A generated trading company whose people work in Odoo for weeks on a simulated clock, with labelled anomalies.
+
+Each business case is a story: a generator that yields the instant of its next step and acts when the clock gets there. Every
+story draws from its own seeded random source and ties are broken by the story's number, so the same seed gives the same
+database whatever the steps of `advance` are.
+
+What is normal here (labels mark what is not), in hours of work (9 a day): order approval within 9, bill validation within 9,
+payment before the due date, expense approval within 13. Late is at least `LATE_HOURS` of work.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Generator
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+
+from finwatch.sim import actions
+from finwatch.sim.actions import Line
+from finwatch.sim.hours import WorkingHours
+from finwatch.sim.labels import Label, LabelKind
+from finwatch.sim.people import PRODUCTS, Person, Vendor, iban, lay_foundations
+from finwatch.sim.store import Database, Transaction
+
+Story = Generator[datetime, None, None]
+
+LATE_HOURS = 40.0
+"""An approval or a validation that is late takes at least this many hours of work."""
+
+_ORDERS_PER_WEEK = 100
+_REPORTS_PER_WEEK = 40
+_INVOICES_PER_WEEK = 28
+_UNORDERED_PER_WEEK = 4
+
+# Share of the orders that go wrong, by kind; each kind occurs at least once.
+_SHARES: dict[LabelKind, float] = {
+    LabelKind.EXACT_DUPLICATE: 0.02,
+    LabelKind.NORMALISED_DUPLICATE: 0.025,
+    LabelKind.APPROVAL_AGEING: 0.015,
+    LabelKind.SLA_PO_APPROVAL: 0.02,
+    LabelKind.SLA_BILL_VALIDATION: 0.025,
+    LabelKind.SLA_PAYMENT: 0.03,
+    LabelKind.PRICE_MISMATCH: 0.03,
+    LabelKind.BILL_BEFORE_RECEIPT: 0.015,
+    LabelKind.ORDER_CANCELLED: 0.015,
+    LabelKind.BILL_CANCELLED: 0.015,
+    LabelKind.BILL_RESET: 0.015,
+    LabelKind.BILL_DELETED: 0.01,
+    LabelKind.BLOCKED_VENDOR: 0.005,
+    LabelKind.VENDOR_BANK_CHANGE: 0.01,
+    LabelKind.SELF_APPROVED: 0.015,
+    LabelKind.SELF_POSTED: 0.02,
+    LabelKind.UNRECONCILED: 0.015,
+    LabelKind.LATE_COMMIT: 0.01,
+}
+_LARGE = frozenset({LabelKind.APPROVAL_AGEING, LabelKind.SLA_PO_APPROVAL, LabelKind.SELF_APPROVED})  # need an approval
+
+
+class Company:
+    """The company and its database.
+
+    `start` (aware) is when the visible weeks begin; a week before it (`warm_up`) fills the database first.
+    `scale` multiplies the number of documents: 1.0 gives about 3,000 documents in 4 weeks. Raises ValueError for a naive start.
+    """
+
+    def __init__(
+        self,
+        seed: int = 7,
+        start: datetime = datetime(2026, 10, 5, tzinfo=UTC),
+        weeks: int = 4,
+        version: str = "18.0",
+        *,
+        scale: float = 1.0,
+        warm_up: timedelta = timedelta(days=7),
+        database: str = "sim",
+    ) -> None:
+        if start.tzinfo is None:
+            raise ValueError("start must be an aware datetime")
+        if weeks < 1 or scale <= 0:
+            raise ValueError("weeks and scale must be positive")
+        self.seed = seed
+        self.start = start.astimezone(UTC)
+        self.end = self.start + timedelta(weeks=weeks)
+        self._now = self.start - warm_up
+        self.db = Database(database, version, clock=lambda: self._now)
+        self.labels: list[Label] = []
+        self.hours = WorkingHours(self._now, (self.end - self._now).days + 200)
+        self.staff, self.vendors, self.customers = lay_foundations(
+            self.db, self._now - timedelta(days=30), Random(f"{seed}:people")
+        )
+        self._blocked: set[int] = set()
+        self._queue: list[tuple[datetime, int, Story]] = []
+        self._stories = 0
+        self._plan(weeks + warm_up.days / 7, scale)
+
+    @property
+    def now(self) -> datetime:
+        """The simulated time, UTC."""
+        return self._now
+
+    def advance(self, until: datetime) -> int:
+        """Do everything that happens up to `until` (aware, inclusive); returns how many steps were taken.
+
+        Going backwards does nothing. The server's clock stands at `until` afterwards.
+        """
+        if until.tzinfo is None:
+            raise ValueError("until must be an aware datetime")
+        steps = 0
+        while self._queue and self._queue[0][0] <= until:
+            at, number, story = heapq.heappop(self._queue)
+            self._now = max(self._now, at)
+            steps += 1
+            following = next(story, None)
+            if following is not None:
+                # a step never lies in the past of the step before it
+                heapq.heappush(self._queue, (max(following, self._now), number, story))
+        self._now = max(self._now, until.astimezone(UTC))
+        return steps
+
+    @property
+    def next_step(self) -> datetime | None:
+        """When something happens next, None when everything has happened."""
+        return self._queue[0][0] if self._queue else None
+
+    # Planning
+
+    def _plan(self, weeks: float, scale: float) -> None:
+        random = Random(f"{self.seed}:plan")
+        orders = max(len(_SHARES) * 2, round(_ORDERS_PER_WEEK * weeks * scale))
+        deck: list[LabelKind | None] = []
+        for kind, share in _SHARES.items():
+            deck += [kind] * max(1, round(share * orders))
+        deck += [None] * (orders - len(deck))
+        random.shuffle(deck)
+        for kind in deck:
+            self._tell(lambda r, k=kind: self._purchase(r, k))  # type: ignore[misc]
+        for number in range(round(_REPORTS_PER_WEEK * weeks * scale)):
+            self._tell(lambda r, n=number: self._expense(r, n))  # type: ignore[misc]
+        for _ in range(round(_INVOICES_PER_WEEK * weeks * scale)):
+            self._tell(self._sale)
+        for _ in range(max(1, round(_UNORDERED_PER_WEEK * weeks * scale))):
+            self._tell(self._unordered)
+        for week in range(max(1, round(weeks))):
+            self._tell(lambda r, w=week: self._import(r, w))  # type: ignore[misc]
+
+    def _tell(self, begin: Callable[[Random], Story]) -> None:
+        self._stories += 1
+        story = begin(Random(f"{self.seed}:story:{self._stories}"))
+        heapq.heappush(self._queue, (next(story), self._stories, story))
+
+    def _label(
+        self,
+        kind: LabelKind,
+        model: str,
+        ids: tuple[int, ...],
+        at: datetime | None = None,
+        until: datetime | None = None,
+        **detail: str,
+    ) -> None:
+        self.labels.append(Label(kind, model, ids, at or self._now, until, detail))  # fmt: skip
+
+    def _as(self, person: Person, *, tracking: bool = True) -> Transaction:
+        return self.db.begin(self._now, uid=person.uid, lang=person.lang, tracking=tracking)
+
+    def _today(self) -> date:
+        return self._now.astimezone(self.hours.zone).date()
+
+    # Stories
+
+    def _lines(self, random: Random, large: bool) -> list[Line]:
+        lines = []
+        for _ in range(random.choice((1, 1, 2, 3))):
+            product = random.randrange(1, len(PRODUCTS) + 1)
+            quantity = float(random.randrange(2, 40))
+            price = round(random.uniform(4, 90), 2)
+            lines.append(Line(product, PRODUCTS[product - 1], quantity, price))
+        if large:
+            lines.append(Line(1, PRODUCTS[0], float(random.randrange(60, 120)), round(random.uniform(80, 240), 2)))
+        return lines
+
+    def _purchase(self, random: Random, kind: LabelKind | None) -> Story:
+        """Order, approval, receipt, bill, validation, payment, bank line."""
+        staff, hours = self.staff, self.hours
+        yield hours.draw(random, self.end)
+        vendor = random.choice(self.vendors)
+        buyer = random.choice(staff.procurement if kind is LabelKind.SELF_APPROVED else staff.buyers)
+        large = kind in _LARGE or random.random() < 0.25
+        lines = self._lines(random, large)
+        planned = (self._now + timedelta(days=random.randrange(2, 8))).strftime("%Y-%m-%d 10:00:00.000000")
+        with self._as(buyer) as tx:
+            order = actions.create_order(tx, vendor.partner, lines, planned)
+        yield hours.after(self._now, random.uniform(0.1, 2))
+        with self._as(buyer) as tx:
+            actions.confirm_order(tx, order, manager=kind is LabelKind.SELF_APPROVED)
+        state = self.db.tables["purchase.order"].rows[order]["state"]
+        if kind is LabelKind.SELF_APPROVED:
+            self._label(kind, "purchase.order", (order,), person=str(buyer.uid))
+        if kind is LabelKind.ORDER_CANCELLED:
+            yield hours.after(self._now, random.uniform(1, 12))
+            with self._as(buyer) as tx:
+                actions.cancel_order(tx, order)
+            self._label(kind, "purchase.order", (order,))
+            return
+        if state == "to approve":
+            if kind is LabelKind.APPROVAL_AGEING:  # nobody ever decides
+                self._label(kind, "purchase.order", (order,))
+                return
+            asked = self._now
+            late = kind is LabelKind.SLA_PO_APPROVAL
+            decided = hours.after(asked, random.uniform(LATE_HOURS, 70) if late else random.uniform(0.3, 9))
+            if late:
+                self._label(kind, "purchase.order", (order,), asked, decided)
+            yield decided
+            with self._as(random.choice(staff.procurement)) as tx:
+                actions.approve_order(tx, order)
+        early = kind is LabelKind.BILL_BEFORE_RECEIPT
+        if not early:
+            yield from self._receipts(random, order)
+        yield hours.after(self._now, random.uniform(3, 20))
+        yield from self._bill(random, kind, vendor, order)
+        if early:
+            yield from self._receipts(random, order)
+
+    def _receipts(self, random: Random, order: int) -> Story:
+        for round_number in range(2):
+            pickings = self.db.tables["stock.picking"].rows
+            open_ones = [
+                i
+                for i in self.db.tables["purchase.order"].rows[order].get("picking_ids") or ()
+                if pickings[i]["state"] == "assigned"
+            ]
+            if not open_ones:
+                return
+            yield self.hours.after(self._now, random.uniform(6, 30))
+            share = 0.6 if round_number == 0 and random.random() < 0.12 else 1.0
+            with self._as(random.choice(self.staff.warehouse)) as tx:
+                actions.receive(tx, open_ones[0], share)
+
+    def _bill_lines(self, random: Random, order: int, factor: float) -> list[Line]:
+        rows = self.db.tables["purchase.order.line"].rows
+        return [
+            Line(
+                rows[i]["product_id"],
+                rows[i]["name"],
+                rows[i]["product_qty"],
+                round(rows[i]["price_unit"] * (factor if position == 0 else 1.0), 2),
+                i,
+            )
+            for position, i in enumerate(self.db.children("purchase.order", order, "order_line"))
+        ]
+
+    def _bill(self, random: Random, kind: LabelKind | None, vendor: Vendor, order: int) -> Story:
+        staff, hours = self.staff, self.hours
+        clerk = random.choice(staff.clerks)
+        mismatch = kind is LabelKind.PRICE_MISMATCH
+        factor = random.uniform(1.08, 1.35) if mismatch else 1.0
+        lines = self._bill_lines(random, order, factor)
+        ref = vendor.reference()
+        invoice_date = self._today() - timedelta(days=random.randrange(0, 3))
+        due = invoice_date + timedelta(days=vendor.days)
+        if kind is LabelKind.BLOCKED_VENDOR:
+            with self._as(random.choice(staff.procurement)) as tx:
+                tx.write(
+                    "res.partner",
+                    vendor.partner,
+                    {"purchase_warn": "block", "purchase_warn_msg": "Under investigation"},
+                )
+            self._blocked.add(vendor.partner)
+            yield hours.after(self._now, random.uniform(2, 9))
+        origin = self.db.tables["purchase.order"].rows[order]["name"]
+        with self._as(clerk) as tx:
+            bill = actions.create_move(
+                tx, "in_invoice", vendor.partner, lines, ref=ref, invoice_date=invoice_date, due=due, origin=origin,
+                bank_account=vendor.account, term=(7, 10, 14, 21, 30).index(vendor.days) + 1,
+            )  # fmt: skip
+        arrived = self._now
+        if mismatch:
+            self._label(
+                kind or LabelKind.PRICE_MISMATCH, "account.move", (bill,), order=str(order), factor=f"{factor:.3f}"
+            )
+        if vendor.partner in self._blocked:
+            self._label(LabelKind.BLOCKED_VENDOR, "account.move", (bill,), vendor=str(vendor.partner))
+        if kind is LabelKind.BILL_BEFORE_RECEIPT and self._awaits_receipt(order):
+            self._label(kind, "account.move", (bill,), order=str(order))
+        if kind is LabelKind.BILL_CANCELLED:
+            yield hours.after(self._now, random.uniform(1, 8))
+            with self._as(random.choice(staff.controllers)) as tx:
+                actions.cancel_move(tx, bill)
+            self._label(kind, "account.move", (bill,))
+            return
+        late = kind is LabelKind.SLA_BILL_VALIDATION
+        validated = hours.after(arrived, random.uniform(LATE_HOURS, 65) if late else random.uniform(0.5, 9))
+        if late:
+            self._label(kind or LabelKind.SLA_BILL_VALIDATION, "account.move", (bill,), arrived, validated)
+        yield validated
+        validator = clerk if kind is LabelKind.SELF_POSTED else random.choice(staff.controllers)
+        if kind is LabelKind.LATE_COMMIT:
+            tx = self._as(validator)
+            actions.post_move(tx, bill)
+            seconds = random.uniform(15, 110)
+            self._label(
+                kind,
+                "account.move",
+                (bill,),
+                self._now,
+                self._now + timedelta(seconds=seconds),
+                seconds=f"{seconds:.0f}",
+            )
+            yield self._now + timedelta(seconds=seconds)
+            tx.commit(self._now)
+        else:
+            with self._as(validator) as tx:
+                actions.post_move(tx, bill)
+        if kind is LabelKind.SELF_POSTED:
+            self._label(kind, "account.move", (bill,), person=str(clerk.uid))
+        if kind is LabelKind.BILL_RESET:
+            yield hours.after(self._now, random.uniform(0.5, 6))
+            with self._as(validator) as tx:
+                actions.draft_move(tx, bill)
+            self._label(kind, "account.move", (bill,))
+            yield hours.after(self._now, random.uniform(0.3, 3))
+            with self._as(validator) as tx:
+                actions.post_move(tx, bill)
+        if kind is LabelKind.BILL_DELETED:  # reset, then deleted: its number comes again
+            yield hours.after(self._now, random.uniform(0.2, 1))
+            number = str(self.db.tables["account.move"].rows[bill]["name"])
+            with self._as(validator) as tx:
+                actions.draft_move(tx, bill)
+            yield self._now + timedelta(minutes=2)
+            with self._as(validator) as tx:
+                actions.delete_move(tx, bill)
+            self._label(kind, "account.move", (bill,), name=number)
+            return
+        if kind in (LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
+            yield from self._copy(random, kind, vendor, bill, lines, ref, invoice_date, due, clerk)
+        yield from self._pay(random, kind, vendor, bill, due)
+
+    def _awaits_receipt(self, order: int) -> bool:
+        return self.db.tables["purchase.order"].rows[order].get("receipt_status") in ("pending", "partial")
+
+    def _copy(
+        self,
+        random: Random,
+        kind: LabelKind,
+        vendor: Vendor,
+        original: int,
+        lines: list[Line],
+        ref: str,
+        invoice_date: date,
+        due: date,
+        first_clerk: Person,
+    ) -> Story:
+        """The same invoice is entered again, by someone else."""
+        yield self.hours.after(self._now, random.uniform(2, 25))
+        second = random.choice([c for c in self.staff.clerks if c is not first_clerk])
+        typed = ref if kind is LabelKind.EXACT_DUPLICATE else disguise(random, ref)
+        copies = [Line(line.product, line.name, line.quantity, line.price, line.order_line) for line in lines]
+        with self._as(second) as tx:
+            copy = actions.create_move(
+                tx, "in_invoice", vendor.partner, copies, ref=typed, invoice_date=invoice_date, due=due, bank_account=vendor.account,
+            )  # fmt: skip
+        self._label(kind, "account.move", (copy, original), reference=typed, original=ref)
+        yield self.hours.after(self._now, random.uniform(0.5, 8))
+        with self._as(random.choice(self.staff.controllers)) as tx:
+            actions.post_move(tx, copy)  # Odoo warns and lets it through (odoo.md 8)
+
+    def _pay(self, random: Random, kind: LabelKind | None, vendor: Vendor, bill: int, due: date) -> Story:
+        staff, hours = self.staff, self.hours
+        late = kind is LabelKind.SLA_PAYMENT
+        day = due + timedelta(days=random.randrange(5, 12)) if late else due - timedelta(days=random.randrange(1, 4))
+        morning = datetime(day.year, day.month, day.day, 9, tzinfo=self.hours.zone).astimezone(UTC)
+        when = hours.after(max(self._now, morning), random.uniform(0.1, 5))
+        deadline = datetime(due.year, due.month, due.day, tzinfo=UTC) + timedelta(days=1)
+        if not late and when >= deadline:  # a day off lies between: pay at once, which is in time or nearly so
+            when = hours.after(self._now, random.uniform(0.1, 2))
+        if when >= deadline:  # on purpose, or because the bill was validated too late
+            self._label(LabelKind.SLA_PAYMENT, "account.move", (bill,), deadline, when)
+        payer = random.choice(staff.treasurers)
+        if kind is LabelKind.VENDOR_BANK_CHANGE:
+            yield from self._change_account(random, vendor, bill, payer, max(self._now, when - timedelta(days=2)))
+        yield when
+        if self.db.tables["account.move"].rows[bill]["state"] != "posted":
+            return
+        with self._as(payer) as tx:
+            payment = actions.pay(tx, [bill], self._today(), vendor.account)
+        row = self.db.tables["account.payment"].rows[payment]
+        yield from self._statement(
+            random, kind, -row["amount"], f"SEPA {row.get('memo') or ''} {payment}", vendor.partner, inbound=False
+        )
+
+    def _statement(
+        self, random: Random, kind: LabelKind | None, amount: float, label: str, partner: int, *, inbound: bool
+    ) -> Story:
+        yield self.hours.after(self._now, random.uniform(6, 14))
+        keeper = random.choice(self.staff.controllers)
+        with self._as(keeper) as tx:
+            line = actions.bank_line(tx, self._today(), amount, label)
+        if kind is LabelKind.UNRECONCILED:
+            self._label(kind, "account.bank.statement.line", (line,))
+            return
+        yield self.hours.after(self._now, random.uniform(0.5, 8))
+        with self._as(keeper) as tx:
+            actions.reconcile_bank_line(tx, line, partner, inbound=inbound)
+
+    def _change_account(self, random: Random, vendor: Vendor, bill: int, payer: Person, when: datetime) -> Story:
+        """Un-trust, change, trust again: the only way Odoo lets it happen. Half the time by the person who pays."""
+        yield when
+        same = random.random() < 0.5
+        person = payer if same else random.choice(self.staff.controllers)
+        number = iban(random)
+        with self._as(person) as tx:
+            actions.set_trust(tx, vendor.account, False)
+        yield self._now + timedelta(minutes=random.uniform(1, 20))
+        with self._as(person) as tx:
+            actions.change_number(tx, vendor.account, number)
+        self._label(
+            LabelKind.VENDOR_BANK_CHANGE,
+            "res.partner.bank",
+            (vendor.account,),
+            bill=str(bill),
+            same_person=str(same).lower(),
+        )
+        yield self._now + timedelta(minutes=random.uniform(1, 20))
+        with self._as(person) as tx:
+            actions.set_trust(tx, vendor.account, True)
+
+    def _expense(self, random: Random, number: int) -> Story:
+        """Report, submission, decision, posting, payment; one in twelve is refused, one in twenty waits long."""
+        staff, hours = self.staff, self.hours
+        yield hours.draw(random, self.end)
+        employee = random.choice(staff.employees)
+        manager = random.choice(staff.managers)
+        items = [
+            (random.choice(("Train", "Hotel", "Meal", "Taxi", "Parking")), round(random.uniform(8, 320), 2))
+            for _ in range(random.randrange(1, 5))
+        ]
+        with self._as(employee) as tx:
+            sheet = actions.create_report(
+                tx, employee.employee, manager.uid, f"Trip {number + 1:04d}", items, self._today()
+            )
+        yield hours.after(self._now, random.uniform(0.1, 6))
+        with self._as(employee) as tx:
+            actions.submit_report(tx, sheet)
+        waits = number % 20 == 7
+        decided = hours.after(self._now, random.uniform(LATE_HOURS, 80) if waits else random.uniform(0.5, 13))
+        if waits:
+            self._label(LabelKind.APPROVAL_AGEING, "hr.expense.sheet", (sheet,), self._now, decided)
+        yield decided
+        if number % 12 == 5:
+            with self._as(manager) as tx:
+                actions.refuse_report(tx, sheet, "receipt is missing")
+            self._label(LabelKind.EXPENSE_REFUSED, "hr.expense.sheet", (sheet,))
+            return
+        with self._as(manager) as tx:
+            actions.approve_report(tx, sheet)
+        yield hours.after(self._now, random.uniform(1, 12))
+        with self._as(random.choice(staff.controllers)) as tx:
+            bill = actions.post_report(tx, sheet, employee.partner, self._today())
+        self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="expense", sheet=str(sheet))
+        yield hours.after(self._now, random.uniform(1, 7))
+        with self._as(random.choice(staff.treasurers)) as tx:
+            payment = actions.pay(tx, [bill], self._today())
+            actions.close_report(tx, sheet)
+        amount = self.db.tables["account.payment"].rows[payment]["amount"]
+        yield from self._statement(random, None, -amount, f"SEPA EXP {payment}", employee.partner, inbound=False)
+
+    def _sale(self, random: Random) -> Story:
+        """Customer invoice, posted, paid through the bank."""
+        hours = self.hours
+        yield hours.draw(random, self.end)
+        seller = random.choice(self.staff.sales)
+        customer = random.choice(self.customers)
+        today = self._today()
+        with self._as(seller) as tx:
+            invoice = actions.create_move(
+                tx, "out_invoice", customer, self._lines(random, False), ref=None, invoice_date=today, due=today + timedelta(days=14)
+            )  # fmt: skip
+        yield hours.after(self._now, random.uniform(0.2, 5))
+        with self._as(seller) as tx:
+            actions.post_move(tx, invoice)
+        yield hours.after(self._now, random.uniform(18, 100))
+        with self._as(random.choice(self.staff.controllers)) as tx:
+            payment = actions.pay(tx, [invoice], self._today())
+        row = self.db.tables["account.payment"].rows[payment]
+        yield from self._statement(random, None, row["amount"], f"{payment} IN", customer, inbound=True)
+
+    def _unordered(self, random: Random) -> Story:
+        """A bill that nobody ordered; approved and paid like any other."""
+        yield self.hours.draw(random, self.end)
+        vendor = random.choice(self.vendors)
+        today = self._today()
+        due = today + timedelta(days=vendor.days)
+        with self._as(random.choice(self.staff.clerks)) as tx:
+            bill = actions.create_move(
+                tx, "in_invoice", vendor.partner, self._lines(random, random.random() < 0.3), ref=vendor.reference(),
+                invoice_date=today, due=due, bank_account=vendor.account,
+            )  # fmt: skip
+        self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
+        if vendor.partner in self._blocked:
+            self._label(LabelKind.BLOCKED_VENDOR, "account.move", (bill,), vendor=str(vendor.partner))
+        yield self.hours.after(self._now, random.uniform(0.5, 9))
+        with self._as(random.choice(self.staff.controllers)) as tx:
+            actions.post_move(tx, bill)
+        yield from self._pay(random, None, vendor, bill, due)
+
+    def _import(self, random: Random, week: int) -> Story:
+        """Once a week an importer posts bills of a utility in one long transaction with tracking switched off."""
+        begin = self.hours.intervals[min(len(self.hours.intervals) - 1, week * 5 + 2)][0]
+        yield begin + timedelta(minutes=30 * random.random())
+        tx = self._as(self.staff.importer, tracking=False)
+        vendor = self.vendors[week % len(self.vendors)]
+        today = self._today()
+        bills = []
+        for _ in range(5):
+            bill = actions.create_move(
+                tx, "in_invoice", vendor.partner, self._lines(random, False), ref=vendor.reference(), invoice_date=today,
+                due=today + timedelta(days=vendor.days), bank_account=vendor.account,
+            )  # fmt: skip
+            actions.post_move(tx, bill)
+            bills.append(bill)
+        begun = self._now
+        seconds = random.uniform(240, 420)  # longer than any sensible overlap of a polling window
+        yield begun + timedelta(seconds=seconds)
+        tx.commit(self._now)
+        self._label(LabelKind.TRACKING_DISABLED, "account.move", tuple(bills), begun)
+        self._label(LabelKind.LATE_COMMIT, "account.move", tuple(bills), begun, self._now, seconds=f"{seconds:.0f}")
+        for bill in bills:
+            self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), begun, reason="import")
+
+
+def disguise(random: Random, reference: str) -> str:
+    """The same reference as another person types it: case, spaces, punctuation."""
+    variants = {
+        reference.lower(),
+        reference.replace("-", " ").replace("/", " "),
+        reference.replace("-", "").replace("/", "").replace(" ", ""),
+        reference.replace("-", "/").replace(" ", "-"),
+        f" {reference}",
+    } - {reference}
+    return random.choice(sorted(variants))
