@@ -105,6 +105,7 @@ class Store:
             chdb_options=self._options,
             database=database or "",
             settings={"async_insert": 0, **settings},
+            tz_mode="aware",  # otherwise times of UTC columns come back naive
         )
 
     def close(self) -> None:

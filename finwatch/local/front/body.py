@@ -23,7 +23,7 @@ class _Frame(Protocol):
     def eof(self) -> bool: ...
 
     @property
-    def unused_data(self) -> bytes: ...
+    def unused_data(self) -> bytes | None: ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 
@@ -66,7 +66,7 @@ def decompressed(data: bytes, encoding: str, limit: int) -> bytes:
             out.append(piece)
             if frame.eof:
                 # The next frame begins inside the piece just read.
-                waiting = memoryview(data)[len(data) - len(waiting) - len(frame.unused_data) :]
+                waiting = memoryview(data)[len(data) - len(waiting) - len(frame.unused_data or b"") :]
                 frame = None
     except _ERRORS as error:
         raise refused(271, "CANNOT_DECOMPRESS", f"{encoding} body is damaged: {type(error).__name__}") from None
