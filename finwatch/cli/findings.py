@@ -1,0 +1,126 @@
+"""`finwatch findings`: what the detectors say."""
+
+from typing import Annotated, Any
+
+import typer
+
+from finwatch.cli.options import Embedded, Json
+from finwatch.cli.output import out, show_json, show_table
+
+_SEVERITIES = ("critical", "high", "medium", "low", "info")
+_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
+_COLUMNS = (
+    "finding_id",
+    "version",
+    "status",
+    "severity",
+    "detector",
+    "rule",
+    "title",
+    "reasons",
+    "document_keys",
+    "source",
+    "entity",
+    "company_id",
+    "amount_at_risk",
+    "currency",
+    "owner",
+    "next_action",
+    "level",
+    "due_at",
+    "opened_at",
+    "updated_at",
+)
+
+
+def command(
+    status: Annotated[
+        str, typer.Option(help="open (still standing: open or updated), resolved, retracted or all.")
+    ] = "open",
+    detector: Annotated[str, typer.Option(help="Only this detector's.", show_default=False)] = "",
+    severity: Annotated[str, typer.Option(help="Only this severity or worse.", show_default=False)] = "",
+    document: Annotated[str, typer.Option(help="Only about this document_key.", show_default=False)] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+    embedded: Embedded = None,
+    as_json: Json = False,
+) -> None:
+    """List findings: worst first, then the latest.
+
+    Examples: [bold]finwatch findings --severity high[/], [bold]finwatch findings --detector duplicates --json[/]
+    """
+    from finwatch.cli.query import refusal
+    from finwatch.cli.store import open_store
+    from finwatch.runtime.store import STORE_ERRORS
+
+    where, parameters = _conditions(status, detector, severity, document)
+    statement = (
+        f"SELECT {', '.join(_COLUMNS)} FROM findings WHERE {where} "  # noqa: S608 - names and values are bound
+        "ORDER BY indexOf({severities:Array(String)}, severity), updated_at DESC, finding_id LIMIT {limit:UInt32}"
+    )
+    parameters |= {"severities": list(_SEVERITIES), "limit": limit}
+    with open_store(embedded) as (client, _settings):
+        try:
+            rows = [
+                dict(zip(_COLUMNS, row, strict=True))
+                for row in client.query(statement, parameters=parameters).result_rows
+            ]
+            total = client.query(
+                f"SELECT count() FROM findings WHERE {where}",  # noqa: S608 - as above
+                parameters=parameters,
+            ).result_rows[0][0]
+        except STORE_ERRORS as error:
+            raise refusal(error) from None
+    if as_json:
+        show_json(rows)
+        return
+    if not rows:
+        out.print("no findings")
+        return
+    show_table(
+        "",
+        ("severity", "detector", "what", "documents", "at risk", "since (UTC)", "owner", "finding"),
+        (_line(row) for row in rows),
+        right=("at risk",),
+    )
+    if total > len(rows):
+        out.print(f"{len(rows):,} of {total:,}; --limit shows more")
+
+
+def _conditions(status: str, detector: str, severity: str, document: str) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause and what is bound to it. Raises typer.BadParameter for a word that is none."""
+    where, parameters = ["1"], dict[str, Any]()
+    if status == "open":
+        where.append("status IN ('open', 'updated')")
+    elif status in ("resolved", "retracted"):
+        where.append("status = {status:String}")
+        parameters["status"] = status
+    elif status != "all":
+        raise typer.BadParameter("must be open, resolved, retracted or all", param_hint="--status")
+    if severity:
+        if severity not in _SEVERITIES:
+            raise typer.BadParameter(f"must be one of {', '.join(_SEVERITIES)}", param_hint="--severity")
+        where.append("severity IN {worse:Array(String)}")
+        parameters["worse"] = list(_SEVERITIES[: _SEVERITIES.index(severity) + 1])
+    if detector:
+        where.append("detector = {detector:String}")
+        parameters["detector"] = detector
+    if document:
+        where.append("has(document_keys, {document:String})")
+        parameters["document"] = document
+    return " AND ".join(where), parameters
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    colour = _COLOURS.get(row["severity"], "")
+    amount = row["amount_at_risk"]
+    risk = "" if amount is None else f"{amount:,.2f} {row['currency'] or ''}".strip()
+    return (
+        f"[{colour}]{row['severity']}[/]" if colour else row["severity"],
+        row["detector"],
+        row["title"].replace("[", r"\["),
+        ", ".join(row["document_keys"][:3]) + (" ..." if len(row["document_keys"]) > 3 else ""),
+        risk,
+        f"{row['opened_at']:%Y-%m-%d %H:%M}",
+        row["owner"],
+        row["finding_id"],
+    )
