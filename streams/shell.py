@@ -25,8 +25,10 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+
+from faust.types import StreamT
 
 from finwatch.runtime.clock import Clock, SystemClock, to_micros
 from finwatch.runtime.config import Settings
@@ -167,7 +169,7 @@ class Shell:
         self._ends.close()
         self._log.info("stopped", undelivered=left)
 
-    async def agent(self, stream: AsyncIterator[list[Run]]) -> None:
+    async def agent(self, stream: StreamT[Any]) -> None:
         """Apply micro-batches: the body of the Faust agent. Nothing is raised out of it."""
         async for runs in stream:
             try:
