@@ -48,7 +48,7 @@ def as_yaml(url_file: str = URL_FILE) -> str:
                 {
                     "source_matchers": ['severity="critical"'],
                     "target_matchers": ['severity="warning"'],
-                    "equal": ["topic_of_alert", "source", "company_id", "entity"],
+                    "equal": ["about", "source", "company", "entity", "role", "stage"],
                 },
                 # While figures are stale, what they say is not news; that they are stale is.
                 {

@@ -80,6 +80,19 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("kpi_parts", "gauge", "Parts of KPIs held."),
     MetricSpec("kpi_records", "counter", "Records of the KPI topic by what became of them.", ("outcome",)),
     MetricSpec("kpi_lag_records", "gauge", "Records of the KPI topic not read yet."),
+    MetricSpec(
+        "kpi_part_age_seconds",
+        "gauge",
+        "Time since an input partition published any part of a KPI.",
+        ("topic", "partition"),
+        "seconds",
+    ),
+    MetricSpec(
+        "kpi_stale",
+        "gauge",
+        "1 when a partition that a KPI has a part from is silent: the figure may be out of date.",
+        ("kpi",),
+    ),
     # Capture, in Debezium's vocabulary where it has a word.
     MetricSpec("capture_connected", "gauge", "1 while the source answers.", ("source",)),
     MetricSpec("capture_events", "counter", "Events published.", ("source", "entity", "op", "mode")),
