@@ -1,0 +1,60 @@
+"""What a further detector of the documents stage is given, and what it must be.
+
+A detector keeps its own rows in the view, under a kind of its own (``<kind>:<document_key>``), and is called only when
+a document's content, history or status changed. It must be deterministic and keep nothing in itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from finwatch.domain.documents import Content
+from finwatch.domain.events import RelationFact
+from finwatch.domain.findings import Subject
+from finwatch.domain.history import Machine
+from finwatch.domain.policy import Policy, PolicySet
+from finwatch.domain.records import Kpi
+from streams.stage import View
+
+
+class Change(Struct):
+    """A change of one document, after the core has taken it in. Instants in epoch microseconds."""
+
+    view: View
+    subject: Subject
+    policy: Policy
+    content: Content
+    machine: Machine
+    content_changed: bool
+    deleted: bool
+    timeline: str
+    occurred_at: int
+    observed_at: int
+    event_id: str
+
+
+class DocumentDetector(Protocol):
+    """Looks at one document at a time; may publish findings, and facts for the relations stage."""
+
+    entities: frozenset[str]
+
+    def changed(self, change: Change) -> None:
+        """A document of one of ``entities`` changed."""
+        ...
+
+
+class RelationDetector(Protocol):
+    """Looks at all documents that share a relation key."""
+
+    relation: str
+
+    def apply(self, view: View, fact: RelationFact, policy: Policy) -> bool:
+        """Take one fact, once a (document_key, version). Returns False when it was known."""
+        ...
+
+    def kpis(self, view: View, now: Mapping[str, int], policies: PolicySet) -> list[Kpi]:
+        """The detector's KPI partials."""
+        ...

@@ -1,0 +1,415 @@
+"""The documents stage: one row a document; approval steps, clocks, exceptions, and facts for the relations stage.
+
+What a row keeps is bounded: the ids of the last events (a repeat among them is recognised), the last facts, and the
+machine that everything older was folded into. A repeat from before that changes nothing either when it shows what is
+known; a decision that comes later than that counts as made after the fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from finwatch.domain import exceptions, findings, history
+from finwatch.domain.approvals import StepState
+from finwatch.domain.calendar import DAY, Calendar
+from finwatch.domain.documents import (
+    CONTENT_OF,
+    PAYMENT_STATE,
+    STATE,
+    Content,
+    Fact,
+    insert,
+    supersede,
+    superseded,
+    tracked_fact,
+)
+from finwatch.domain.events import DOCUMENT_PROJECTIONS, Event, Transition
+from finwatch.domain.exceptions import ExceptionState
+from finwatch.domain.findings import Subject
+from finwatch.domain.history import Machine, Touched
+from finwatch.domain.identity import parse_document_key
+from finwatch.domain.policy import EMPTY_REACTION, FactKind, Policy, PolicySet
+from finwatch.domain.records import Kpi
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, entity_topic
+from streams.agents import tally
+from streams.agents.detector import Change, DocumentDetector
+from streams.agents.tally import Tally
+from streams.stage import InvalidEvent, View
+
+ENTITIES = ("bill", "invoice", "entry", "purchase_order", "receipt", "payment", "expense_report")
+_ID = 12  # hex characters of an event id that a row keeps: 48 bits, among a few dozen
+_IDS_KEPT = 40
+_FACTS_KEPT = 48
+_FACTS_FOLDED = 24
+DELETED = "deleted"
+_MAYBE_NOTHING = frozenset({"changed", "saved"})
+
+
+class DocumentState(Struct, array_like=True):
+    """One document."""
+
+    seen: str = ""
+    facts: list[Fact] = []
+    base: Machine | None = None
+    machine: Machine = msgspec.field(default_factory=Machine)
+    content: Content = msgspec.field(default_factory=Content)
+    content_at: int = -1  # event time of the content; -1 before the first
+    content_id: str = ""
+    company_id: str | None = None
+    at: int = 0  # latest event time
+    now: int = 0  # source time up to which deadlines have fired
+    exceptions: dict[str, ExceptionState] = {}
+    problems: frozenset[str] = frozenset()
+    day: int = 0  # UTC day of the cohort
+    counted: str = ""
+    deleted: bool = False
+
+
+class DocumentsStage:
+    """Approvals, clocks and exceptions of each document."""
+
+    name = "documents"
+    topics = tuple(entity_topic(entity) for entity in ENTITIES)
+    projections: Mapping[str, type[Struct]] = DOCUMENT_PROJECTIONS
+
+    def __init__(self, policies: PolicySet, detectors: Sequence[DocumentDetector] = ()) -> None:
+        self._policies = policies
+        self._detectors = {
+            entity: tuple(detector for detector in detectors if entity in detector.entities) for entity in ENTITIES
+        }
+
+    def apply(self, view: View, event: Struct, offset: int) -> bool | None:
+        """Take one event. Raises InvalidEvent, before anything is changed, for one that contradicts itself."""
+        assert isinstance(event, Event)
+        document = event.document_key
+        key = "d:" + document
+        short = event.event_id[:_ID]
+        row = view.get(key, DocumentState)
+        if row is None:
+            _check(event)
+            row = DocumentState()
+            row.day = event.occurred_at // DAY
+            new = True
+        else:
+            # 1. A repeat changes nothing at all.
+            if short in row.seen:
+                return False
+            new = False
+        if event.occurred_at > row.at:
+            row.at = event.occurred_at
+        if event.company_id is not None:
+            row.company_id = event.company_id
+        policy = self._policies.of(event.source)
+        calendar = policy.calendar_of(row.company_id)
+        old = row.content
+        # 2. What happened, in order of event time; evaluated again when it does not come last.
+        content_changed = False
+        fresh = len(row.facts)
+        if isinstance(event, Transition):
+            again = _take_transition(row, event, policy)
+        else:
+            content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event))
+        row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
+        touched: Touched | None = None
+        if again:
+            machine = history.evaluate(row.base, row.facts, event.entity, policy, calendar, row.content, row.now)
+            touched = history.settle(row.machine, machine, row.at)
+            row.machine = machine
+        else:
+            for fact in row.facts[fresh:]:
+                one = history.apply(row.machine, fact, event.entity, policy, calendar, row.content)
+                touched = one if touched is None else touched if one is None else _joined(touched, one)
+        if content_changed:
+            touched = _reroute(row, old, touched)
+        if len(row.facts) > _FACTS_KEPT:
+            _fold(row, event.entity, policy, calendar)
+        if touched is None and not content_changed and not new:
+            view.put(key, row, row.machine.due())
+            return None
+        # 3. What follows from it.
+        subject = Subject(document, event.source, event.entity, event.record_id, row.company_id)
+        counts = tally.tally_of(view, event.source)
+        if new:
+            tally.enter_cohort(counts, row.day, event.entity)
+        self._publish(view, row, subject, policy, calendar, counts, touched, content_changed)
+        for detector in self._detectors[event.entity]:
+            detector.changed(
+                Change(
+                    view,
+                    subject,
+                    policy,
+                    row.content,
+                    row.machine,
+                    content_changed,
+                    row.deleted,
+                    event.timeline,
+                    event.occurred_at,
+                    event.observed_at,
+                    event.event_id,
+                )
+            )
+        view.put(f"k:{event.source}", counts)
+        view.put(key, row, row.machine.due())
+        return None
+
+    def advance(self, view: View, key: str, now: int) -> None:
+        """Fire what is due on a document by ``now``."""
+        row = view.get(key, DocumentState)
+        if row is None:
+            return
+        document = key[2:]
+        subject = Subject(document, *parse_document_key(document), row.company_id)
+        policy = self._policies.of(subject.source)
+        calendar = policy.calendar_of(row.company_id)
+        row.now = max(row.now, now)
+        touched = history.advance(row.machine, policy, calendar, row.content, now)
+        if touched.anything():
+            counts = tally.tally_of(view, subject.source)
+            self._publish(view, row, subject, policy, calendar, counts, touched, content_changed=False)
+            view.put(f"k:{subject.source}", counts)
+        view.put(key, row, row.machine.due())
+
+    def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
+        """This partition's KPI partials."""
+        return tally.kpis(view, now, self._policies)
+
+    def _publish(
+        self,
+        view: View,
+        row: DocumentState,
+        subject: Subject,
+        policy: Policy,
+        calendar: Calendar,
+        counts: Tally,
+        touched: Touched | None,
+        content_changed: bool,
+    ) -> None:
+        """Emit what changed and bring the counts in line."""
+        document, source, entity = subject.document_key, subject.source, subject.entity
+        company = tally.word(row.company_id)
+        label = policy.label
+        content = row.content
+        if touched is not None:
+            for step in touched.steps:
+                if step.person is None and step.waited:
+                    step.person = content.responsible
+                if step.asked_first is None:
+                    step.asked_first = step.person
+                step.version += 1
+                view.emit(STEP, document, findings.step_record(subject, step, content, calendar, label))
+                rule = policy.approvals.get(entity)
+                for fired in step.fired:
+                    if fired.said != fired.status:
+                        fired.version += 1
+                        fired.said = fired.status
+                        section = rule.section if rule is not None else None
+                        stuck = findings.step_finding(subject, step, fired, section, content, label)
+                        view.emit(FINDING, stuck.finding_id, stuck)
+                        now = f"findings_open|{stuck.detector}|{stuck.rule}|{stuck.severity}"
+                        fired.counted = _recount(counts, fired.counted, now if fired.status == "open" else "")
+                self._count_step(view, source, entity, company, counts, step)
+            for name in touched.clocks:
+                clock = row.machine.clocks[name]
+                clock_rule = policy.clocks.get(name)
+                if clock_rule is None or not clock.status:
+                    continue
+                clock.version += 1
+                view.emit(CLOCK, document, findings.clock_record(subject, clock, clock_rule, calendar, label))
+                for fired in clock.fired:
+                    if fired.said != fired.status:
+                        if not fired.said and fired.status == "retracted":
+                            continue
+                        fired.version += 1
+                        fired.said = fired.status
+                        level = findings.clock_finding(subject, clock, fired, clock_rule, content, label)
+                        view.emit(FINDING, level.finding_id, level)
+                        now = f"findings_open|{level.detector}|{level.rule}|{level.severity}"
+                        fired.counted = _recount(counts, fired.counted, now if fired.status == "open" else "")
+                if clock.live:
+                    now = f"clocks_open|{name}|{company}|{clock.status}"
+                else:
+                    now = "" if clock.status == "cancelled" else f"{name}|{'n' if clock.breached else 'd'}"
+                clock.counted = _recount_clock(counts, clock.counted, now)
+        if content_changed:
+            row.problems = frozenset() if row.deleted else exceptions.content_problems(entity, content)
+        if content_changed or (touched is not None and touched.flags):
+            sections = policy.exceptions_of(entity)
+            if sections:
+                at = row.content_at if content_changed else row.at
+                for name in exceptions.update(
+                    row.exceptions, sections, row.machine.flags, row.problems, content.amount, at, row.content_id
+                ):
+                    self._publish_exception(view, row, subject, name, policy, counts)
+        closed = row.machine.closed
+        row.counted = _recount(counts, row.counted, "" if closed else f"documents_open|{entity}|{company}")
+
+    def _publish_exception(
+        self, view: View, row: DocumentState, subject: Subject, name: str, policy: Policy, counts: Tally
+    ) -> None:
+        state, section = row.exceptions[name], policy.exceptions_of(subject.entity)[name]
+        entity, company = subject.entity, tally.word(row.company_id)
+        state.version += 1
+        record = findings.exception_record(subject, name, state, section, row.content, policy.label)
+        view.emit(EXCEPTION, subject.document_key, record)
+        is_open = state.status == "open"
+        if section.finding:
+            state.finding_version += 1
+            finding = findings.exception_finding(subject, name, state, section, row.content, policy.label)
+            view.emit(FINDING, finding.finding_id, finding)
+        if is_open and not state.counted:
+            tally.add(counts, f"exceptions_open|{entity}|{company}|{name}|{section.severity}")
+            tally.add(counts, f"exception_rate_stock#n|{entity}|{company}|{name}")
+            if section.finding:
+                tally.add(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{section.severity}")
+            state.counted = f"{company}|{section.severity}|{'f' if section.finding else ''}"
+        elif not is_open and state.counted:
+            was_company, severity, had_finding = state.counted.split("|")
+            tally.move(counts, f"exceptions_open|{entity}|{was_company}|{name}|{severity}", "")
+            tally.move(counts, f"exception_rate_stock#n|{entity}|{was_company}|{name}", "")
+            if had_finding:
+                tally.move(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{severity}", "")
+            state.counted = ""
+        if not state.in_cohort and state.status != "retracted":
+            state.in_cohort = True
+            tally.enter_cohort(counts, row.day, f"{entity}|{name}")
+
+    @staticmethod
+    def _count_step(view: View, source: str, entity: str, company: str, counts: Tally, step: StepState) -> None:
+        """Open steps are counted by their start; decisions in the rejection rate."""
+        if step.open:
+            now = f"{step.started}|{entity}|{company}|{tally.word(step.role)}"
+        elif not step.retracted and step.decision in ("approved", "rejected"):
+            now = f"#{step.decision[0]}{entity}|{tally.word(step.role)}"
+        else:
+            now = ""
+        was = step.counted
+        if was == now:
+            return
+        if was.startswith("#"):
+            if was[1] == "r":
+                tally.move(counts, f"approval_rejection_rate#n|{was[2:]}", "")
+            tally.move(counts, f"approval_rejection_rate#d|{was[2:]}", "")
+        elif was:
+            tally.move_start(view, source, counts, was, "")
+        if now.startswith("#"):
+            if now[1] == "r":
+                tally.add(counts, f"approval_rejection_rate#n|{now[2:]}")
+            tally.add(counts, f"approval_rejection_rate#d|{now[2:]}")
+        elif now:
+            tally.move_start(view, source, counts, "", now)
+        step.counted = now
+
+
+def _check(event: Event) -> None:
+    """A document's first event must agree with itself: later ones are keyed by the same text."""
+    if event.document_key != f"{event.source}:{event.entity}:{event.record_id}" or ":" in event.source:
+        raise InvalidEvent("invalid_event", "document_key does not say source:entity:record_id")
+    if event.entity not in ENTITIES:
+        raise InvalidEvent("invalid_event", "the documents stage does not know this entity")
+
+
+def _take_transition(row: DocumentState, event: Transition, policy: Policy) -> bool:
+    """Take in a transition. Returns True when the history has to be evaluated again."""
+    fact = tracked_fact(event)
+    if not fact.field and event.activity in _MAYBE_NOTHING:
+        kind = FactKind(event.entity, fact.activity, "", fact.before, fact.after, fact.role, fact.decision)
+        if policy.react(kind) == EMPTY_REACTION:
+            return False  # it means nothing to any rule: it is not kept
+    if event.amount is not None and row.content_at < 0:
+        row.content.amount, row.content.currency = event.amount, event.currency
+    again = bool(fact.field) and supersede(row.facts, fact)
+    return not insert(row.facts, fact) or again
+
+
+def _take_content(row: DocumentState, event: Event, content: Content) -> tuple[bool, bool]:
+    """Take in a document as it was seen. Returns whether its content changed, and whether to evaluate again."""
+    at, old, first = event.occurred_at, row.content, row.content_at < 0
+    again = False
+    if event.op == "d":
+        content = msgspec.structs.replace(old, state=DELETED)
+        again = not insert(row.facts, Fact(at, True, DELETED, actor=event.actor, event_id=event.event_id))
+    else:
+        if first and content.created_at is not None:
+            born = min(content.created_at, at, row.facts[0].at if row.facts else at)
+            created = Fact(
+                born, False, "created", STATE, None, "draft", actor=content.created_by, event_id=event.event_id
+            )
+            again = not insert(row.facts, created, first=True)
+            row.day = born // DAY
+        if content.state is not None and (content.state != old.state or first):
+            again = _take_status(row, event, STATE, content.state) or again
+        if content.payment_state is not None and (content.payment_state != old.payment_state or first):
+            again = _take_status(row, event, PAYMENT_STATE, content.payment_state) or again
+    if at < row.content_at:
+        return False, again
+    row.content, row.content_at, row.content_id = content, at, event.event_id
+    row.deleted = event.op == "d"
+    # Clocks hang on these two: what ran on other ones is found by evaluating again.
+    if content.due_date != old.due_date or content.document_type != old.document_type:
+        again = again or row.base is not None or row.machine.state is not None or bool(row.machine.clocks)
+    return content != old, again
+
+
+def _take_status(row: DocumentState, event: Event, field: str, value: str) -> bool:
+    fact = Fact(event.occurred_at, False, "changed", field, None, value, event_id=event.event_id)
+    return not superseded(row.facts, fact) and not insert(row.facts, fact)
+
+
+def _reroute(row: DocumentState, old: Content, touched: Touched | None) -> Touched | None:
+    """Another person is responsible: the open step goes to that person, and keeps its age and who was asked first."""
+    person = row.content.responsible
+    waiting = row.machine.steps.waiting()
+    if waiting is None or person is None or person == old.responsible or person == waiting.person:
+        return touched
+    waiting.person = person
+    if touched is None:
+        return Touched([waiting], [], False)
+    if not any(step is waiting for step in touched.steps):
+        touched.steps.append(waiting)
+    return touched
+
+
+def _joined(one: Touched, other: Touched) -> Touched:
+    steps = one.steps + [step for step in other.steps if not any(step is known for known in one.steps)]
+    clocks = one.clocks + [name for name in other.clocks if name not in one.clocks]
+    return Touched(steps, clocks, one.flags or other.flags)
+
+
+def _recount(counts: Tally, was: str, now: str) -> str:
+    if was != now:
+        tally.move(counts, was, now)
+    return now
+
+
+def _recount_clock(counts: Tally, was: str, now: str) -> str:
+    """Clocks are counted while they run, and in the breach rate when they have stopped (``n`` breached, ``d`` not)."""
+    if was == now:
+        return now
+    for text, sign in ((was, -1), (now, 1)):
+        if not text:
+            continue
+        labels = [text]
+        if not text.startswith("clocks_open|"):
+            name, _, outcome = text.rpartition("|")
+            labels = [f"clock_breach_rate#d|{name}"]
+            if outcome == "n":
+                labels.append(f"clock_breach_rate#n|{name}")
+        for label in labels:
+            if sign < 0:
+                tally.move(counts, label, "")
+            else:
+                tally.add(counts, label)
+    return now
+
+
+def _fold(row: DocumentState, entity: str, policy: Policy, calendar: Calendar) -> None:
+    """Fold the oldest facts into the base, so that a row stays flat however long its history grows."""
+    base = history.evaluate(row.base, row.facts[:_FACTS_FOLDED], entity, policy, calendar, row.content, 0)
+    del row.facts[:_FACTS_FOLDED]
+    base.steps.steps = [step for step in base.steps.steps if step.open]
+    first = base.steps.steps[0].ordinal if base.steps.steps else base.steps.next_ordinal
+    row.machine.steps.steps = [step for step in row.machine.steps.steps if step.ordinal >= first or step.open]
+    row.base = base

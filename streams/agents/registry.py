@@ -1,0 +1,28 @@
+"""The detectors that run. A new one is a file beside this one and an entry here."""
+
+from __future__ import annotations
+
+from finwatch.domain.policy import PolicySet
+from streams.agents.detector import DocumentDetector, RelationDetector
+from streams.agents.documents import DocumentsStage
+from streams.agents.duplicates import DuplicateFacts, DuplicatePairs
+from streams.agents.relations import RelationsStage
+from streams.stage import Stage
+
+DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (DuplicateFacts(),)
+RELATION_DETECTORS: tuple[RelationDetector, ...] = (DuplicatePairs(),)
+
+
+def documents_stage(policies: PolicySet) -> DocumentsStage:
+    """The documents stage with all detectors."""
+    return DocumentsStage(policies, DOCUMENT_DETECTORS)
+
+
+def relations_stage(policies: PolicySet) -> RelationsStage:
+    """The relations stage with all detectors."""
+    return RelationsStage(policies, RELATION_DETECTORS)
+
+
+def stages(policies: PolicySet) -> dict[str, Stage]:
+    """Every stage by name."""
+    return {stage.name: stage for stage in (documents_stage(policies), relations_stage(policies))}

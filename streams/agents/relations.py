@@ -1,0 +1,44 @@
+"""The relations stage: facts that were re-keyed by what relates documents; each kind goes to its detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from finwatch.domain.events import RELATION_PROJECTIONS, RelationFact
+from finwatch.domain.policy import PolicySet
+from finwatch.domain.records import Kpi
+from finwatch.runtime.topics import RELATION
+from streams.agents import tally
+from streams.agents.detector import RelationDetector
+from streams.stage import InvalidEvent, View
+
+
+class RelationsStage:
+    """What only shows when documents are put side by side."""
+
+    name = "relations"
+    topics = (RELATION,)
+    projections: Mapping[str, type[Struct]] = RELATION_PROJECTIONS
+
+    def __init__(self, policies: PolicySet, detectors: Sequence[RelationDetector]) -> None:
+        self._policies = policies
+        self._detectors = {detector.relation: detector for detector in detectors}
+
+    def apply(self, view: View, event: Struct, offset: int) -> bool | None:
+        """Take one fact. Raises InvalidEvent for a kind of relation that no detector knows."""
+        assert isinstance(event, RelationFact)
+        detector = self._detectors.get(event.relation)
+        if detector is None:
+            raise InvalidEvent("invalid_event", "no detector knows this relation")
+        return None if detector.apply(view, event, self._policies.of(event.source)) else False
+
+    def advance(self, view: View, key: str, now: int) -> None:
+        """No relation waits for a time yet."""
+
+    def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
+        """This partition's KPI partials."""
+        yield from tally.kpis(view, now, self._policies)
+        for detector in self._detectors.values():
+            yield from detector.kpis(view, now, self._policies)
