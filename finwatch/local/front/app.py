@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, http_exceptions, web
 
 from finwatch.local.front.access import User, authenticate
 from finwatch.local.front.body import decompressed, packer
@@ -89,7 +89,14 @@ class Front:
             answer = await loop.run_in_executor(self._pool, self._engine.run, query)
             elapsed = time.perf_counter() - started
             return await self._answer(request, query, answer, headers, elapsed)
-        except StoreError as error:
+        except (ConnectionError, asyncio.IncompleteReadError, http_exceptions.BadHttpMessage, ClientPayloadError):
+            raise  # the client is gone, or its body was cut: there is nobody to answer, and nothing was run
+        except Exception as caught:
+            if isinstance(caught, StoreError):
+                error = caught
+            else:
+                _log.exception("a request failed inside the front")
+                error = refused(1002, "UNKNOWN_EXCEPTION", f"the front failed: {type(caught).__name__}")
             status = 405 if error.code == 501 else error.status
             headers["X-ClickHouse-Exception-Code"] = str(error.code)
             if request.transport is not None and not request.content.at_eof():

@@ -88,6 +88,8 @@ def parse(sql: bytes) -> Statement:
         if token.is_word(b"OUTFILE", b"INFILE") and previous is not None and previous.is_word(b"INTO", b"FROM"):
             raise refused(497, "ACCESS_DENIED", "INTO OUTFILE and FROM INFILE are not allowed in the embedded store")
         inserts = inserts or (token.depth == 0 and token.is_word(b"INSERT"))
+        if wants_format and token.kind != "word":
+            wants_format = False  # format() is a function
         if wants_format:
             wants_format = False
             output_format = token.text.decode("utf-8", "replace")
