@@ -41,11 +41,7 @@ class MemoryView:
         """Store all rows and load them again, as after a crash right behind a checkpoint."""
         for key in list(self.rows.keys()):
             self.rows.dirty.add(key)
-        stored = {key: value for key, value in self.rows.take_changes(1) if key}
-        now, wall = dict(self.rows.timeline.now), set(self.rows.timeline.wall)
-        self._take(RowStore(self._lateness, stored))
-        self.rows.timeline.now.update(now)
-        self.rows.timeline.wall.update(wall)
+        self._take(RowStore(self._lateness, dict(self.rows.take_changes(1))))
 
     def _take(self, rows: RowStore) -> None:
         self.rows = rows
