@@ -31,6 +31,7 @@ from producers.odoo.transport import Transport
 from producers.odoo.values import Row, moment
 
 LOG = tracking.VALUE_MODEL
+RETRY_STOPPED_SECONDS = 600.0
 Encode = Callable[[str, Any], bytes]
 """(Avro full name, content by field name) -> Confluent wire format."""
 
@@ -100,6 +101,7 @@ class Capture:
         self._mappings = [one for one in MAPPINGS if not settings.models or one.model in settings.models]
         self._stopped: dict[str, str] = {}  # model -> kind of error that stopped it
         self._last_settled = clock.monotonic()
+        self._last_retry = clock.monotonic()
         self._last_heartbeat: dict[str, float] = {}
         self._last_event: datetime | None = None
         self._now: datetime | None = None
@@ -153,6 +155,20 @@ class Capture:
         self._reader = reader
         self._gauge("capture_connected", 1)
         self._log.info("connected", version=version, models=len(self._active()), stopped=sorted(self._stopped))
+
+    def retry_stopped(self) -> None:
+        """Try the stopped models again: rights may have been given, apps installed."""
+        reader, _ = self._ready()
+        stopped, self._stopped = self._stopped, {}
+        reader.log_failure = None
+        for model in stopped:
+            with self._guarded(model):
+                if model == LOG:
+                    reader.probe_log()
+                else:
+                    reader.prepare(BY_MODEL[model])
+                self._gauge("capture_model_stopped", 0, model)
+        self._last_retry = self._clock.monotonic()
 
     def snapshot(self) -> int:
         """Read every model that was not read wholly before, from where that stopped; number of events published."""
@@ -229,6 +245,8 @@ class Capture:
         while not stop.is_set():
             try:
                 self.connect()
+                if self._stopped and self._clock.monotonic() - self._last_retry > RETRY_STOPPED_SECONDS:
+                    self.retry_stopped()
                 self.snapshot()
                 self.poll()
             except (Unavailable, Malformed) as error:
