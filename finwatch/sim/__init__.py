@@ -1,12 +1,12 @@
 """A simulated Odoo: a real HTTP server that answers `/jsonrpc` as Odoo 17 and 18 do.
 
-Owns: the JSON-RPC dialect (values, errors, domains), a small transactional record store with Odoo's habits (write_date is
-the start of the transaction, tracking rows, numbers that are used again, deletions that leave nothing), rows captured from
-real servers, and a generated company with labelled anomalies. Rules and their evidence: docs of Odoo's observed behaviour are
-named in the docstrings of the modules.
+Owns: the JSON-RPC dialect (values, errors, domains), a small transactional record store with Odoo's habits
+(write_date is the start of the transaction, tracking rows, numbers that are used again, deletions that leave
+nothing), rows captured from real servers, and a generated company with labelled anomalies. Rules and their
+evidence: docs of Odoo's observed behaviour are named in the docstrings of the modules.
 
-Does not own: anything the product needs at a real Odoo. No other package imports this one, apart from `finwatch.local`,
-`finwatch.cli` and tests. Labels of anomalies never leave through the server.
+Does not own: anything the product needs at a real Odoo. No other package imports this one, apart from
+`finwatch.local`, `finwatch.cli` and tests. Labels of anomalies never leave through the server.
 
 Three lines are enough to use it:
 

@@ -1,7 +1,7 @@
 """`python -m finwatch.sim`: the simulated Odoo alone, until Ctrl-C.
 
-With `--data DIR` it serves rows captured from a real server; without, the generated company, whose clock runs `--speed` times
-as fast as the wall clock.
+With `--data DIR` it serves rows captured from a real server; without, the generated company, whose clock runs
+`--speed` times as fast as the wall clock.
 """
 
 from __future__ import annotations

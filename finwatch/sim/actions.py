@@ -1,7 +1,8 @@
-"""What people do in Odoo, as changes inside a transaction: order, receive, bill, post, pay, reconcile, report expenses.
+"""What people do in Odoo, as changes inside a transaction: order, receive, bill, post, pay, reconcile, report
+expenses.
 
-Amounts are floats rounded to two places, because that is what Odoo stores and puts on the wire. Who may do it is not checked
-here. Differences between 17 and 18 (odoo.md 3) live in this module and nowhere else.
+Amounts are floats rounded to two places, because that is what Odoo stores and puts on the wire. Who may do it is
+not checked here. Differences between 17 and 18 live in this module and nowhere else.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def _storable(tx: Transaction, product: int | None) -> bool:
 
 
 def confirm_order(tx: Transaction, order: int, *, manager: bool = False) -> None:
-    """`button_confirm`: a manager's own confirmation skips the approval at any amount (odoo.md 2.4)."""
+    """`button_confirm`: a manager's own confirmation skips the approval at any amount."""
     row = tx.row("purchase.order", order)
     if row["state"] not in ("draft", "sent"):
         return
@@ -261,7 +262,7 @@ def _receipt_status(tx: Transaction, order: int) -> None:
 
 
 def _sign(move_type: str) -> int:
-    """Sign of amount_total_signed: vendor bills are negative, vendor refunds positive (odoo.md 3)."""
+    """Sign of amount_total_signed: vendor bills are negative, vendor refunds positive."""
     return -1 if move_type in ("in_invoice", "in_receipt", "out_refund") else 1
 
 
@@ -287,7 +288,7 @@ def create_move(
     purchase = move_type.startswith("in_")
     currency = _currency(tx)
     partner_row = tx.row("res.partner", partner)
-    # 17 dates a draft with today and numbers it '/', 18 leaves the number empty (odoo.md 3)
+    # 17 dates a draft with today and numbers it '/', 18 leaves the number empty
     values = {
         "move_type": move_type,
         "state": "draft",
@@ -416,7 +417,7 @@ def _prefix(tx: Transaction, row: Row) -> str:
 
 
 def post_move(tx: Transaction, move: int) -> None:
-    """`action_post`. The number is the highest in use plus one, so a deleted one comes again (odoo.md 1.6)."""
+    """`action_post`. The number is the highest in use plus one, so a deleted one comes again."""
     row = tx.row("account.move", move)
     if row["state"] != "draft":
         raise user_error("The entry must be in draft to be posted.")
@@ -503,7 +504,7 @@ def _entry(
 def pay(tx: Transaction, bills: Iterable[int], on: date, bank_account: int | None = None) -> int:
     """Register one payment of bills or invoices of one partner in full; created and posted in one transaction.
 
-    Returns the account.payment. Nothing of it is tracked (odoo.md 2.2): who paid is its create_uid.
+    Returns the account.payment. Nothing of it is tracked: who paid is its create_uid.
     """
     moves = list(bills)
     first = tx.row("account.move", moves[0])
@@ -696,7 +697,7 @@ def submit_report(tx: Transaction, sheet: int) -> None:
 
 
 def approve_report(tx: Transaction, sheet: int) -> None:
-    """`action_approve_expense_sheets`; the approval date is stored as midnight (odoo.md 2.4)."""
+    """`action_approve_expense_sheets`; the approval date is stored as midnight."""
     midnight = f"{tx.stamp[:10]} 00:00:00.000000"
     tx.write("hr.expense.sheet", sheet, {"state": "approve", "approval_state": "approve", "approval_date": midnight})
     _expense_state(tx, sheet, "approved")
@@ -759,7 +760,7 @@ def set_trust(tx: Transaction, account: int, trusted: bool) -> None:
 
 
 def change_number(tx: Transaction, account: int, number: str) -> None:
-    """Change the number; a trusted account refuses (odoo.md 3)."""
+    """Change the number; a trusted account refuses."""
     if tx.row("res.partner.bank", account)["allow_out_payment"]:
         raise user_error("You cannot modify the account number or partner of an account that has been trusted.")
     tx.write("res.partner.bank", account, {"acc_number": number, "sanitized_acc_number": number})

@@ -20,8 +20,9 @@ FOLDERS = {"odoo17": "17.0", "odoo18": "18.0"}
 def captured(name: str, data_dir: Path | str, *, database: str = "sim") -> Database:
     """A database holding the rows of `odoo17` or `odoo18` under `data_dir`.
 
-    The wire showed whole seconds only. Microseconds are made up from the second itself, so rows of one transaction still share
-    them. Every captured user may log in with their login as password; `auditor` is added. The clock stands at the last write.
+    The wire showed whole seconds only. Microseconds are made up from the second itself, so rows of one transaction
+    still share them. Every captured user may log in with their login as password; `auditor` is added. The clock
+    stands at the last write.
 
     Raises ValueError for an unknown name and FileNotFoundError when the rows are not there.
     """

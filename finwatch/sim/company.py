@@ -1,11 +1,11 @@
 """A generated trading company whose people work in Odoo for weeks on a simulated clock, with labelled anomalies.
 
-Each business case is a story: a generator that yields the instant of its next step and acts when the clock gets there. Every
-story draws from its own seeded random source and ties are broken by the story's number, so the same seed gives the same
-database whatever the steps of `advance` are.
+Each business case is a story: a generator that yields the instant of its next step and acts when the clock gets
+there. Every story draws from its own seeded random source and ties are broken by the story's number, so the same
+seed gives the same database whatever the steps of `advance` are.
 
-What is normal here (labels mark what is not), in hours of work (9 a day): order approval within 9, bill validation within 9,
-payment before the due date, expense approval within 13. Late is at least `LATE_HOURS` of work.
+What is normal here (labels mark what is not), in hours of work (9 a day): order approval within 9, bill validation
+within 9, payment before the due date, expense approval within 13. Late is at least `LATE_HOURS` of work.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ _LARGE = frozenset({LabelKind.APPROVAL_AGEING, LabelKind.SLA_PO_APPROVAL, LabelK
 class Company:
     """The company and its database.
 
-    `start` (aware) is when the visible weeks begin; a week before it (`warm_up`) fills the database first.
-    `scale` multiplies the number of documents: 1.0 gives about 3,000 documents in 4 weeks. Raises ValueError for a naive start.
+    `start` (aware) is when the visible weeks begin; a week before it (`warm_up`) fills the database first. `scale`
+    multiplies the number of documents: 1.0 gives about 3,000 documents in 4 weeks. Raises ValueError for a naive
+    start.
     """
 
     def __init__(
@@ -128,8 +129,8 @@ class Company:
         random = Random(f"{self.seed}:plan")
         orders = max(len(_SHARES) * 2, round(_ORDERS_PER_WEEK * weeks * scale))
         deck: list[LabelKind | None] = []
-        for kind, share in _SHARES.items():
-            deck += [kind] * max(1, round(share * orders))
+        for wrong, share in _SHARES.items():
+            deck += [wrong] * max(1, round(share * orders))
         deck += [None] * (orders - len(deck))
         random.shuffle(deck)
         for kind in deck:
@@ -209,7 +210,7 @@ class Company:
             late = kind is LabelKind.SLA_PO_APPROVAL
             decided = hours.after(asked, random.uniform(LATE_HOURS, 70) if late else random.uniform(0.3, 9))
             if late:
-                self._label(kind, "purchase.order", (order,), asked, decided)
+                self._label(LabelKind.SLA_PO_APPROVAL, "purchase.order", (order,), asked, decided)
             yield decided
             with self._as(random.choice(staff.procurement)) as tx:
                 actions.approve_order(tx, order)
@@ -357,12 +358,13 @@ class Company:
         copies = [Line(line.product, line.name, line.quantity, line.price, line.order_line) for line in lines]
         with self._as(second) as tx:
             copy = actions.create_move(
-                tx, "in_invoice", vendor.partner, copies, ref=typed, invoice_date=invoice_date, due=due, bank_account=vendor.account,
+                tx, "in_invoice", vendor.partner, copies, ref=typed, invoice_date=invoice_date, due=due,
+                bank_account=vendor.account,
             )  # fmt: skip
         self._label(kind, "account.move", (copy, original), reference=typed, original=ref)
         yield self.hours.after(self._now, random.uniform(0.5, 8))
         with self._as(random.choice(self.staff.controllers)) as tx:
-            actions.post_move(tx, copy)  # Odoo warns and lets it through (odoo.md 8)
+            actions.post_move(tx, copy)  # Odoo warns and lets it through
 
     def _pay(self, random: Random, kind: LabelKind | None, vendor: Vendor, bill: int, due: date) -> Story:
         staff, hours = self.staff, self.hours
@@ -473,7 +475,8 @@ class Company:
         today = self._today()
         with self._as(seller) as tx:
             invoice = actions.create_move(
-                tx, "out_invoice", customer, self._lines(random, False), ref=None, invoice_date=today, due=today + timedelta(days=14)
+                tx, "out_invoice", customer, self._lines(random, False), ref=None, invoice_date=today,
+                due=today + timedelta(days=14),
             )  # fmt: skip
         yield hours.after(self._now, random.uniform(0.2, 5))
         with self._as(seller) as tx:
@@ -513,8 +516,8 @@ class Company:
         bills = []
         for _ in range(5):
             bill = actions.create_move(
-                tx, "in_invoice", vendor.partner, self._lines(random, False), ref=vendor.reference(), invoice_date=today,
-                due=today + timedelta(days=vendor.days), bank_account=vendor.account,
+                tx, "in_invoice", vendor.partner, self._lines(random, False), ref=vendor.reference(),
+                invoice_date=today, due=today + timedelta(days=vendor.days), bank_account=vendor.account,
             )  # fmt: skip
             actions.post_move(tx, bill)
             bills.append(bill)

@@ -1,13 +1,14 @@
-"""Search domains, compiled to predicates with the meaning Odoo's SQL gives them (odoo.md 1.1).
+"""Search domains, compiled to predicates with the meaning Odoo's SQL gives them.
 
 Worth knowing:
-- datetimes compare with microseconds although the wire shows seconds; fractional literals work; an offset is ignored; a date
-  alone means the end of the day for `>` and `<=`, its start for the other operators;
-- `=` and `!=` with False mean null and not null; a negative operator with a value also matches null; `<`, `>` never do;
+- datetimes compare with microseconds although the wire shows seconds; fractional literals work; an offset is
+  ignored; a date alone means the end of the day for `>` and `<=`, its start for the other operators;
+- `=` and `!=` with False mean null and not null; a negative operator with a value also matches null; `<`, `>` never
+  do;
 - `!` is pushed inwards by negating operators, so `!(a < 1)` is `a >= 1` and does not match null;
 - a path over a many2one never matches an empty many2one, not even with a negative operator;
-- a field that cannot be searched is ignored and matches every row.
-Raises OdooError for unknown fields, bad literals and malformed domains.
+- a field that cannot be searched is ignored and matches every row. Raises OdooError for unknown fields, bad
+  literals and malformed domains.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Condition:
 
 
 def compile_domain(db: Database, model: str, domain: Any, *, active_test: bool = True) -> Condition:
-    """Compile a domain for a model. `active_test` hides archived records unless the domain itself speaks of `active`."""
+    """Compile a domain for a model. `active_test` hides archived records unless the domain speaks of `active`."""
     db.table(model)
     terms = _normalise(domain)
     if active_test and "active" in db.table(model).model.fields and not any(_leaf_field(t) == "active" for t in terms):
@@ -121,8 +122,8 @@ def parse_order(db: Database, model: str, order: str) -> list[tuple[str, bool]]:
         match = re.fullmatch(r"\s*(\w+)(?:\s+(asc|desc))?(?:\s+nulls\s+(?:first|last))?\s*", part, re.IGNORECASE)
         if not match:
             raise user_error(
-                f'Invalid "order" specified ({order}). A valid "order" specification is a comma-separated list of valid '
-                "field names (optionally followed by asc/desc for the direction)"
+                f'Invalid "order" specified ({order}). A valid "order" specification is a comma-separated list of '
+                "valid field names (optionally followed by asc/desc for the direction)"
             )
         name = match.group(1)
         if name not in fields:
@@ -253,12 +254,21 @@ def _compile(db: Database, model: str, tree: Any) -> Predicate:
         left, right = _compile(db, model, tree[1]), _compile(db, model, tree[2])
         return lambda row: left(row) or right(row)
     if kind == "!":
-        inner = _compile(db, model, tree[1])
-        return lambda row: not inner(row)
+        return _not(db, model, tree[1])
     _, name, operator, value = tree
     if name in (0, 1):
         return (lambda row: True) if name == 1 else (lambda row: False)
     return _leaf(db, model, name, operator, value)
+
+
+def _not(db: Database, model: str, leaf: Any) -> Predicate:
+    """NOT of an operator that has no negation (`=like`): SQL's NOT, so null stays unmatched."""
+    inner = _compile(db, model, leaf)
+    name = str(leaf[1]).partition(".")[0]
+    field = db.table(model).model.fields[name]
+    if field.related or field.to_many or field.type in _NUMBERS or field.type == "boolean":
+        return lambda row: not inner(row)
+    return lambda row: row.get(name) is not None and not inner(row)
 
 
 def _leaf(db: Database, model: str, path: str, operator: str, value: Any) -> Predicate:
@@ -395,10 +405,10 @@ def _plain(model: str, field: Field, operator: str, value: Any) -> Predicate:
     name = field.name
     number = field.type in _NUMBERS or name == "id"
     if operator in _PATTERNS:
-        if not value:  # like '' matches everything, null included
-            return lambda row: True
-        check = _pattern(_positive(operator), str(value))
         negative = operator in _NEGATIVE
+        if not value and not operator.startswith("="):  # like '' is `LIKE '%%' OR NULL`: all, or when negated only null
+            return lambda row: not negative or (row.get(name) is None and not number)
+        check = _pattern(_positive(operator), str(value or ""))
 
         def like(row: Row) -> bool:
             subject = row.get(name)
@@ -407,7 +417,11 @@ def _plain(model: str, field: Field, operator: str, value: Any) -> Predicate:
             return check(str(subject or 0) if number else str(subject)) is not negative
 
         return like
-    read = (lambda row: row.get(name) or 0) if number else (lambda row: row.get(name))
+
+    def read(row: Row) -> Any:
+        value = row.get(name)
+        return 0 if number and value is None else value
+
     if operator in ("in", "not in"):
         wanted = {_literal(model, field, "=", v) for v in value if v is not None and v is not False}
         null = any(v is None or v is False for v in value)

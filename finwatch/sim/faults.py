@@ -22,10 +22,10 @@ class Outcome(StrEnum):
 class Faults:
     """Switches, which may be set while the server runs.
 
-    `latency` seconds before each answer; `rate` is the share of requests (0..1, drawn from `seed`) that fail with one of
-    `statuses`; `next_statuses` fails exactly the coming requests, one each, in order; `cut_next` cuts the JSON of the coming
-    answers in the middle; `reset_next` drops the coming connections without an answer; `refuse_logins` makes every password
-    wrong. A wrong server clock is `Database.clock_skew`.
+    `latency` seconds before each answer; `rate` is the share of requests (0..1, drawn from `seed`) that fail with
+    one of `statuses`; `next_statuses` fails exactly the coming requests, one each, in order; `cut_next` cuts the
+    JSON of the coming answers in the middle; `reset_next` drops the coming connections without an answer;
+    `refuse_logins` makes every password wrong. A wrong server clock is `Database.clock_skew`.
     """
 
     latency: float = 0.0

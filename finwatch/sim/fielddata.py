@@ -1,7 +1,7 @@
 """Writes the shipped field definitions from captured metadata: `python -m finwatch.sim.fielddata DATA_DIR`.
 
-DATA_DIR holds `odoo17` and `odoo18` with `meta.json`, `ir.model.fields.json.gz` and `mail.message.json.gz`. The result is
-byte for byte reproducible; a contract test fails when the committed copy is stale.
+DATA_DIR holds `odoo17` and `odoo18` with `meta.json`, `ir.model.fields.json.gz` and `mail.message.json.gz`. The
+result is byte for byte reproducible; a contract test fails when the committed copy is stale.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Models and fields of Odoo 17.0 and 18.0, as real servers described them (`fields_get`), and the few this package adds.
+"""Models and fields of Odoo 17.0 and 18.0, as real servers described them (`fields_get`), and the few this package
+adds.
 
-The definitions are shipped as `data/fields_<version>.json.gz`, written by `finwatch.sim.fielddata` from captured metadata.
-Added are fields that real servers have but the capture left out because they are not stored: delegated fields of payments and
-bank lines, `picking_type_code`, `purchase_id`, `body`, `display_name`.
+The definitions are shipped as `data/fields_<version>.json.gz`, written by `finwatch.sim.fielddata` from captured
+metadata. Added are fields that real servers have but the capture left out because they are not stored: delegated
+fields of payments and bank lines, `picking_type_code`, `purchase_id`, `body`, `display_name`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ VERSIONS = ("17.0", "18.0")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. `related` is the path a delegated or related field is read through; `attributes` is its `fields_get`."""
+    """One field. `related`: the path a delegated field is read through; `attributes`: what `fields_get` says."""
 
     name: str
     type: str
@@ -120,14 +121,17 @@ TITLES = {
     "account.analytic.line": "Analytic Line",
 }
 
-# Fields that the capture left out because they are not stored. (model, name): (type, title, relation, related path, versions)
+_BANK_LINE = "account.bank.statement.line"
+
+# Fields the capture left out, mostly because they are not stored:
+# model, name, type, title, relation, related path, versions
 _ADDED: tuple[tuple[str, str, str, str, str | None, tuple[str, ...], tuple[int, ...]], ...] = (
-    ("account.bank.statement.line", "name", "char", "Number", None, ("move_id", "name"), (17, 18)),
-    ("account.bank.statement.line", "ref", "char", "Reference", None, ("move_id", "ref"), (17, 18)),
-    ("account.bank.statement.line", "date", "date", "Date", None, ("move_id", "date"), (17, 18)),
-    ("account.bank.statement.line", "state", "selection", "Status", None, ("move_id", "state"), (17, 18)),
-    ("account.bank.statement.line", "journal_id", "many2one", "Journal", "account.journal", ("move_id", "journal_id"), (17,)),
-    ("account.bank.statement.line", "company_id", "many2one", "Company", "res.company", ("move_id", "company_id"), (17,)),
+    (_BANK_LINE, "name", "char", "Number", None, ("move_id", "name"), (17, 18)),
+    (_BANK_LINE, "ref", "char", "Reference", None, ("move_id", "ref"), (17, 18)),
+    (_BANK_LINE, "date", "date", "Date", None, ("move_id", "date"), (17, 18)),
+    (_BANK_LINE, "state", "selection", "Status", None, ("move_id", "state"), (17, 18)),
+    (_BANK_LINE, "journal_id", "many2one", "Journal", "account.journal", ("move_id", "journal_id"), (17,)),
+    (_BANK_LINE, "company_id", "many2one", "Company", "res.company", ("move_id", "company_id"), (17,)),
     ("account.payment", "name", "char", "Number", None, ("move_id", "name"), (17,)),
     ("account.payment", "ref", "char", "Reference", None, ("move_id", "ref"), (17,)),
     ("account.payment", "date", "date", "Date", None, ("move_id", "date"), (17,)),
@@ -136,9 +140,12 @@ _ADDED: tuple[tuple[str, str, str, str, str | None, tuple[str, ...], tuple[int, 
     ("account.payment", "company_id", "many2one", "Company", "res.company", ("move_id", "company_id"), (17,)),
     ("account.payment", "reconciled_bill_ids", "many2many", "Reconciled Bills", "account.move", (), (17, 18)),
     ("account.payment", "reconciled_invoice_ids", "many2many", "Reconciled Invoices", "account.move", (), (17, 18)),
-    ("account.move", "company_currency_id", "many2one", "Company Currency", "res.currency", ("company_id", "currency_id"), (17, 18)),
-    ("stock.picking", "picking_type_code", "selection", "Type of Operation", None, ("picking_type_id", "code"), (17, 18)),
-    ("stock.picking", "purchase_id", "many2one", "Purchase Orders", "purchase.order", ("move_ids", "purchase_line_id", "order_id"), (17, 18)),
+    ("account.move", "company_currency_id", "many2one", "Company Currency", "res.currency",
+     ("company_id", "currency_id"), (17, 18)),
+    ("stock.picking", "picking_type_code", "selection", "Type of Operation", None,
+     ("picking_type_id", "code"), (17, 18)),
+    ("stock.picking", "purchase_id", "many2one", "Purchase Orders", "purchase.order",
+     ("move_ids", "purchase_line_id", "order_id"), (17, 18)),
     ("stock.picking.type", "code", "selection", "Type of Operation", None, (), (17, 18)),
     ("mail.message", "body", "html", "Contents", None, (), (17, 18)),
     ("res.users", "partner_id", "many2one", "Related Partner", "res.partner", (), (17, 18)),
@@ -156,7 +163,7 @@ _STORED_ADDITIONS = frozenset(
     | {"partner_id", "user_id", "parent_id"}
 )  # fmt: skip
 _PICKING_CODES = [["incoming", "Receipt"], ["outgoing", "Delivery"], ["internal", "Internal Transfer"]]
-_SETTINGS_ONLY = {("mail.message", "tracking_value_ids")}  # odoo.md 2.3
+_SETTINGS_ONLY = {("mail.message", "tracking_value_ids")}  # everyone else gets an AccessError
 _FRENCH: dict[tuple[str, str], dict[str, str]] = {
     ("purchase.order", "state"): {
         "draft": "Demande de prix",
@@ -242,7 +249,7 @@ def _stub_fields() -> dict[str, Field]:
 
 
 def _added_field(models: dict[str, dict[str, Field]], entry: Any) -> Field:
-    model, name, kind, title, relation, path, _ = entry
+    _, name, kind, title, relation, path, _ = entry
     attributes: dict[str, Any] = {"readonly": bool(path), "required": False, "string": title, "type": kind}
     attributes["store"] = not path and name in _STORED_ADDITIONS
     if relation:
@@ -290,6 +297,7 @@ def load_catalogue(version: str) -> Catalogue:
     tracked: dict[str, dict[str, TrackedField]] = {}
     for row in data["field_rows"]:
         if row["tracking"]:
-            entry = TrackedField(row["id"], row["model"], row["name"], row["field_description"], row["ttype"])
-            tracked.setdefault(row["model"], {})[row["name"]] = entry
+            tracked.setdefault(row["model"], {})[row["name"]] = TrackedField(
+                row["id"], row["model"], row["name"], row["field_description"], row["ttype"]
+            )
     return Catalogue(version, data["version"], models, data["field_rows"], data["subtypes"], tracked)

@@ -1,4 +1,6 @@
-"""Labels of what the generated company did wrong on purpose. Detectors never see them; tests and the demo count by them."""
+"""Labels of what the generated company did wrong on purpose. Detectors never see them; tests and the demo count by
+them.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ class Label:
     """One anomaly.
 
     `ids` are record ids of `model`; for a duplicate the copy comes first, the original last. `at` (UTC) is when it
-    began: the submission for an approval, the arrival for a bill, the due date for a payment. `until` (UTC) is when the wait
-    ended or will end as planned, None when it never does. `detail` says the rest in words fit for a test's message.
+    began: the submission for an approval, the arrival for a bill, the due date for a payment. `until` (UTC) is when
+    the wait ended or will end as planned, None when it never does. `detail` says the rest in words fit for a test's
+    message.
     """
 
     kind: LabelKind

@@ -33,6 +33,9 @@ def display_name(db: Database, model: str, row: dict[str, Any]) -> str | bool:
         return row.get("complete_name") or row.get("name") or False
     if model == "res.partner.bank":
         return row.get("acc_number") or False
+    if model == "ir.model.fields":
+        title = db.tables["ir.model"].rows.get(row.get("model_id") or 0, {}).get("name")
+        return f"{row.get('field_description')} ({title or row.get('model')})"
     if model == "mail.message":
         return db.display_name(row["model"], row["res_id"]) if row.get("model") and row.get("res_id") else False
     return row.get("name") or f"{model},{row['id']}"

@@ -55,11 +55,67 @@ class Staff:
     importer: Person
 
 
-_FIRST = ["Ada", "Bram", "Cleo", "Daan", "Els", "Finn", "Gita", "Hugo", "Ines", "Joost", "Kaya", "Luuk", "Mara", "Niek", "Olga", "Piet", "Rosa", "Sven", "Tess", "Umut", "Vera", "Wim", "Yara", "Zoë"]
-_LAST = (
-    ["Bakker", "Visser", "Smit", "Meijer", "Mulder", "Bos", "Vos", "Peters", "Hendriks", "Dekker", "Brouwer", "Dijkstra", "Kok", "Jacobs", "Dubois", "Laurent"]
-)
-_TRADE = ["Metaal", "Papier", "Techniek", "Logistiek", "Chemie", "Bouw", "Kantoor", "Energie", "Verpakking", "Software", "Druk", "Glas", "Hout", "Textiel", "Veiligheid"]
+_FIRST = [
+    "Ada",
+    "Bram",
+    "Cleo",
+    "Daan",
+    "Els",
+    "Finn",
+    "Gita",
+    "Hugo",
+    "Ines",
+    "Joost",
+    "Kaya",
+    "Luuk",
+    "Mara",
+    "Niek",
+    "Olga",
+    "Piet",
+    "Rosa",
+    "Sven",
+    "Tess",
+    "Umut",
+    "Vera",
+    "Wim",
+    "Yara",
+    "Zoë",
+]
+_LAST = [
+    "Bakker",
+    "Visser",
+    "Smit",
+    "Meijer",
+    "Mulder",
+    "Bos",
+    "Vos",
+    "Peters",
+    "Hendriks",
+    "Dekker",
+    "Brouwer",
+    "Dijkstra",
+    "Kok",
+    "Jacobs",
+    "Dubois",
+    "Laurent",
+]
+_TRADE = [
+    "Metaal",
+    "Papier",
+    "Techniek",
+    "Logistiek",
+    "Chemie",
+    "Bouw",
+    "Kantoor",
+    "Energie",
+    "Verpakking",
+    "Software",
+    "Druk",
+    "Glas",
+    "Hout",
+    "Textiel",
+    "Veiligheid",
+]
 _ROLES = (
     ("buyers", "buyer", 3),
     ("procurement", "po_manager", 2),
@@ -84,7 +140,7 @@ def iban(random: Random) -> str:
 
 
 def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, list[Vendor], list[int]]:
-    """Company, chart of accounts, staff, vendors and customers, all created `at`. Returns (staff, vendors, customers)."""
+    """Company, accounts, staff, vendors and customers, all created `at`. Returns (staff, vendors, customers)."""
     base: Row = {"create_date": stamp(at), "write_date": stamp(at), "create_uid": 1, "write_uid": 1}
 
     def put(model: str, record_id: int, **values: object) -> None:
@@ -115,7 +171,8 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
         position="before",
     )
     put("res.country", 1, name="Netherlands", code="NL")
-    put("res.company", actions.COMPANY, name="Voorbeeld Handel BV", partner_id=1, currency_id=1, country_id=1, active=True,
+    put("res.company", actions.COMPANY, name="Voorbeeld Handel BV", partner_id=1, currency_id=1,
+        country_id=1, active=True,
         check_account_audit_trail=False)  # fmt: skip
     for record_id, code, name, kind in (
         (1, "INV", "Customer Invoices", "sale"),
@@ -191,12 +248,14 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     vendors = []
     for number in range(60):
         name = f"{_LAST[number % len(_LAST)]} {_TRADE[number % len(_TRADE)]} {('BV', 'NV', 'GmbH', 'VOF')[number % 4]}"
-        record = partner(name, is_company=True, vat=f"NL{random.randrange(10**8, 10**9)}B01", email=f"ap{number}@vendor.example",
+        record = partner(name, is_company=True, vat=f"NL{random.randrange(10**8, 10**9)}B01",
+                         email=f"ap{number}@vendor.example",
                          city=random.choice(("Utrecht", "Breda", "Zwolle", "Gent")))  # fmt: skip
         number_of_account = iban(random)
         account_id = db.tables["res.partner.bank"].next_id()
         put("res.partner.bank", account_id, partner_id=record, acc_number=number_of_account,
-            sanitized_acc_number=number_of_account, acc_holder_name=name, allow_out_payment=True, active=True, sequence=10)  # fmt: skip
+            sanitized_acc_number=number_of_account, acc_holder_name=name, allow_out_payment=True,
+            active=True, sequence=10)  # fmt: skip
         vendors.append(
             Vendor(
                 record,

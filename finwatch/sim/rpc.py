@@ -1,8 +1,8 @@
-"""The services behind `/jsonrpc`: common, db and object, as Odoo 17 and 18 answer them (odoo.md 4)."""
+"""The services behind `/jsonrpc`: common, db and object, as Odoo 17 and 18 answer them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from finwatch.sim.actions import METHODS
@@ -179,7 +179,7 @@ class Call:
         """`read`: deleted records are simply not in the answer."""
         self._may("read")
         if not fields and self.model == "account.move" and self.db.major == 18:
-            # odoo.md 4.3: reading every field of account.move in 18 fails in the server's own JSON encoder
+            # seen on a running server: reading every field of account.move in 18 fails in the server's own JSON encoder
             raise OdooError("builtins.TypeError", "keys must be str, int, float, bool or None, not frozendict")
         with self.db.lock:
             rows = read_rows(self.db, self.user, self.model, [ids] if isinstance(ids, int) else ids, fields)
@@ -341,13 +341,14 @@ def _split(model: Model, values: dict[str, Any]) -> tuple[dict[str, Any], dict[s
 
 
 def _command(tx: Transaction, model: Model, record_id: int, name: str, entries: Any) -> None:
-    """x2many commands: (0,0,vals) create, (1,id,vals) write, (2,id) delete, (3,id) unlink, (4,id) link, (5,) clear, (6,0,ids)."""
+    """x2many commands: (0,0,vals) create, (1,id,vals) write, (2,id) delete, (3,id) unlink, (4,id) link, (5,) clear,
+    (6,0,ids).
+    """
     relation = tx.db.table(model.fields[name].relation or "").model
     inverse = INVERSES.get((model.name, name))
     linked = [] if inverse else list(tx.row(model.name, record_id).get(name) or ())
-    for entry in entries or ():
-        if isinstance(entry, int):
-            entry = (4, entry)
+    for given in entries or ():
+        entry: Sequence[Any] = (4, given) if isinstance(given, int) else given
         code = entry[0]
         if code == 0:
             values = dict(entry[2])

@@ -1,6 +1,6 @@
 """Odoo's rules about what hangs together: one2many inverses, ownership, what a write touches, message subtypes.
 
-Source: odoo.md 1.5 (which actions move which write_date) and 2.2 (messages), seen on running servers.
+Source: full-row comparisons before and after each action on running servers of both versions.
 """
 
 from __future__ import annotations

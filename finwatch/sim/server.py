@@ -1,4 +1,6 @@
-"""The HTTP server of the simulated Odoo: one thread a connection, `Connection: close`, as the threaded Odoo server does."""
+"""The HTTP server of the simulated Odoo: one thread a connection, `Connection: close`, as the threaded Odoo server
+does.
+"""
 
 from __future__ import annotations
 

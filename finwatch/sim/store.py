@@ -1,14 +1,14 @@
 """The record store of the simulated Odoo: tables, transactions, and Odoo's habits around write_date and tracking.
 
-Habits reproduced (all seen on running servers, odoo.md 1 and 2):
-- write_date and create_date are the START of the transaction, with microseconds; rows appear only at commit, so a late commit
-  shows an old write_date, and ids are taken before the commit;
+Habits reproduced (all seen on running servers):
+- write_date and create_date are the START of the transaction, with microseconds; rows appear only at commit, so a
+  late commit shows an old write_date, and ids are taken before the commit;
 - several writes in one transaction show as one state and one tracking row a field; creation is not tracked;
 - a deletion leaves nothing, neither row nor messages nor tracking; a number is then used again;
 - `raw` changes (Odoo's own SQL) move no write_date; a write of the same value does.
 
-Storage forms: datetime `YYYY-MM-DD HH:MM:SS.ffffff` (UTC, so that text order is time order), date `YYYY-MM-DD`, many2one an id,
-x2many a list of ids, empty None. Nothing here knows the wire.
+Storage forms: datetime `YYYY-MM-DD HH:MM:SS.ffffff` (UTC, so that text order is time order), date `YYYY-MM-DD`,
+many2one an id, x2many a list of ids, empty None. Nothing here knows the wire.
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ class Database:
     ) -> Transaction:
         """Open a transaction that starts `at` (default: the server's now).
 
-        `lang` is the acting person's context language (labels in tracking rows are written in it); `tracking` False is the
-        context key `tracking_disable`.
+        `lang` is the acting person's context language (labels in tracking rows are written in it); `tracking` False
+        is the context key `tracking_disable`.
         """
         return Transaction(self, (at + self.clock_skew) if at else self.now(), uid, lang, tracking)
 
@@ -216,7 +216,7 @@ class Database:
         return self._counters[code]
 
     def reserve_number(self, model: str, prefix: str) -> int:
-        """Highest number in use with the prefix, plus one: numbers of deleted records come again (odoo.md 1.6)."""
+        """Highest number in use with the prefix, plus one: numbers of deleted records come again."""
         with self.lock:
             highest = max(self.tables[model].numbers.get(prefix, ()), default=0)
             while (model, prefix, highest + 1) in self._reserved:
@@ -231,7 +231,7 @@ class Database:
 
 
 class Transaction:
-    """One transaction of one user. Use as a context manager (commits, or rolls back on an exception) or call `commit`."""
+    """One transaction of one user: a context manager (commits, or rolls back on an exception), or call `commit`."""
 
     def __init__(self, db: Database, at: datetime, uid: int, lang: str | None, tracking: bool) -> None:
         self.db = db
@@ -415,7 +415,9 @@ class Transaction:
                 self._track(model, row, changes, at)
 
     def commit(self, at: datetime | None = None) -> None:
-        """Make all of it visible at once. Raises SerializationFailure, and changes nothing, when a row moved meanwhile."""
+        """Make all of it visible at once. Raises SerializationFailure, and changes nothing, when a row moved
+        meanwhile.
+        """
         self._require_open()
         self.flush(at)
         with self.db.lock:
@@ -514,7 +516,7 @@ class Transaction:
         if model == "account.move.line":  # a journal item has no chatter: the message goes to its entry
             body = f'Journal Item <a href="#" data-oe-model="{model}" data-oe-id="{record_id}">#{record_id}</a> updated'
             targets = [("account.move", row["move_id"], body)]
-        elif model == "res.partner.bank":  # and a twin on the partner (odoo.md 2.2)
+        elif model == "res.partner.bank":  # and a twin on the partner
             body = f'Bank Account <a href="#" data-oe-model="{model}" data-oe-id="{record_id}">#{record_id}</a> updated'
             targets = [(model, record_id, ""), ("res.partner", row["partner_id"], body)]
         else:

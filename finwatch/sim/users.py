@@ -1,7 +1,7 @@
 """People and service accounts of a simulated database, and what they may read and write.
 
-Rights follow odoo.md 5: an administrator reads and writes everything; the least-privilege capture account reads the finance
-models and the tracking log and writes nothing; a read-only accountant cannot read the tracking log.
+An administrator reads and writes everything; the least-privilege capture account reads the
+finance models and the tracking log and writes nothing; a read-only accountant cannot read the tracking log.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class User:
     role: str = field(default="")
 
     def accepts(self, secret: object) -> bool:
-        """True for the password and for the API key (odoo.md 4.3)."""
+        """True for the password and for the API key."""
         return isinstance(secret, str) and secret != "" and secret in (self.password, self.api_key)
 
     def may_read(self, model: str) -> bool:

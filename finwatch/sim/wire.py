@@ -1,7 +1,7 @@
-"""Stored values to what the wire shows, and back (odoo.md 4.1).
+"""Stored values to what the wire shows, and back.
 
-many2one is `[id, name]` or false; empty is false for every type except booleans, numbers and x2many; datetimes are cut (not
-rounded) to whole seconds.
+many2one is `[id, name]` or false; empty is false for every type except booleans, numbers and x2many; datetimes are
+cut (not rounded) to whole seconds.
 """
 
 from __future__ import annotations
