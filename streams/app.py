@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import tempfile
 import threading
@@ -94,6 +95,7 @@ class Worker:
         self._stop = threading.Event()
         self._health: HealthServer | None = None
         self._log = get_logger("stream")
+        logging.getLogger(__name__).setLevel(logging.WARNING)  # Faust names its lines about the app after this module
         self.app = App(
             "finwatch-streams",
             broker="kafka://not-used:1",  # Faust wants one; NoKafkaBoot keeps it from being asked
@@ -206,16 +208,19 @@ class Worker:
 
 def stages_of(names: Sequence[str], settings: Settings) -> list[Stage]:
     """Return the stages of these names with their policies. Raises ConfigError for an unknown name or a bad policy."""
-    from finwatch.runtime.policies import PolicyFileError
-    from streams.agents.registry import STAGES, make_stage
+    from finwatch.runtime.policies import PolicyFileError, load_policies
+    from streams.agents.registry import stages
 
-    unknown = [name for name in names if name not in STAGES]
-    if unknown or not names:
-        raise ConfigError(f"FINWATCH_STREAM_STAGES: no stage named {', '.join(unknown) or '(none)'}")
     try:
-        return [make_stage(name, settings) for name in names]
+        known = stages(load_policies([settings.policy] if settings.policy is not None else []))
     except PolicyFileError as error:
         raise ConfigError(str(error)) from None
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ConfigError(
+            f"no stage is named {', '.join(unknown) or '(nothing)'}; there are {', '.join(sorted(known))}"
+        )
+    return [known[name] for name in names]
 
 
 def run(
