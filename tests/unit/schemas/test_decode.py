@@ -125,6 +125,37 @@ def test_every_cut_of_a_record_is_malformed_and_harms_no_neighbour(name: str, da
     assert same(found[1], stock(BY_NAME[name], good[:cut]))
 
 
+TINY = parse("""{"type": "record", "name": "finwatch.Tiny", "fields": [{"name": "k", "type": "bytes"}]}""")
+
+
+SHORT_LENGTHS = st.lists(st.sampled_from([0, 2, 4, 20, 22, 24, 26, 44]), max_size=4).map(bytes)
+
+
+class Tiny(msgspec.Struct):
+    k: bytes
+
+
+def tiny(bodies: list[bytes]) -> list[Any]:
+    registry = EmbeddedRegistry((TINY,))
+    head = header(registry, TINY)
+    return Decoder(registry).decode([head + raw for raw in bodies], {"finwatch.Tiny": Tiny})
+
+
+def test_a_cut_body_cannot_borrow_from_the_next_one() -> None:
+    # The first body ends after a length of 10: just what stands between two bodies in a container. The second begins
+    # with a byte too many, where the reader would then look for that mark. Read as one stream they are two records.
+    found = tiny([b"\x14", b"\x00" + b"\x02z"])
+    assert all(isinstance(entry, Bad) for entry in found)
+
+
+@given(bodies=st.lists(SHORT_LENGTHS, min_size=2, max_size=6))
+@settings(LOOSE, max_examples=400)
+def test_lengths_that_reach_past_their_body(bodies: list[bytes]) -> None:
+    expected = [Tiny(raw[1:]) if raw and raw[0] % 2 == 0 and raw[0] // 2 == len(raw) - 1 else None for raw in bodies]
+    found = tiny(bodies)
+    assert [entry if isinstance(entry, Tiny) else None for entry in found] == expected
+
+
 @pytest.mark.parametrize(
     ("what", "raw"),
     [

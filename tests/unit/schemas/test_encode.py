@@ -140,5 +140,5 @@ def test_a_struct_that_does_not_fit_is_refused_before_the_first_record(
 
 
 def test_an_unknown_record_is_named() -> None:
-    with pytest.raises(SchemaError, match="finwatch[.]Nothing"):
+    with pytest.raises(SchemaError, match=r"finwatch\.Nothing"):
         Encoder(REGISTRY).encode(beat(), "finwatch.Nothing")
