@@ -4,7 +4,7 @@ Facts about the API (values, errors, odoorpc's quirks) were observed on running 
 - an error comes as HTTP 200 with `error.data.name`; texts may hold paths and SQL and are not passed on;
 - `fields` must always be given: reading all of account.move fails on 18, and a reader with few rights silently gets
   no rows at all;
-- odoorpc writes the password into its DEBUG log, so its loggers are held at WARNING here, whatever the process asks.
+- odoorpc writes the password into its DEBUG log, so what it logs below WARNING is dropped, whatever the process asks.
 """
 
 import http.client
@@ -222,12 +222,15 @@ class OdooRpcTransport:
         return _translated(f"{method} on {model}", lambda: odoo.execute_kw(model, method, args, kwargs))
 
 
+def _no_requests(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 def _hush() -> None:
-    """Keep odoorpc's loggers from writing requests, which hold the secret, at any level a process may set."""
-    for name in ("odoorpc", "odoorpc.rpc", "odoorpc.rpc.jsonrpclib"):
-        logger = logging.getLogger(name)
-        if logger.level < logging.WARNING:
-            logger.setLevel(logging.WARNING)
+    """Keep odoorpc from logging requests, which hold the secret, whatever level its loggers are set to, and when."""
+    logger = logging.getLogger("odoorpc.rpc.jsonrpclib")
+    if _no_requests not in logger.filters:
+        logger.addFilter(_no_requests)
 
 
 def _translated(what: str, call: Callable[[], T]) -> T:
