@@ -49,6 +49,11 @@ class DirectoryLock:
         self.release()
 
 
+def endpoint_file(directory: Path) -> Path:
+    """Where the running store process of an embedded directory says how to reach it: {"pid", "url"}."""
+    return directory / "run" / "store.json"
+
+
 def write_whole(path: Path, content: str, mode: int = 0o600) -> None:
     """Replace a file in one step: a reader sees the old one or the new one, also after a crash."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finwatch.local.child import follow_parent
-from finwatch.local.files import DirectoryInUse, write_json
+from finwatch.local.files import DirectoryInUse, endpoint_file, write_json
 from finwatch.local.front.access import load_users
 from finwatch.local.front.app import Front, serve
 from finwatch.local.store import MEMORY_BYTES, Store
@@ -39,11 +39,6 @@ class ServiceContext:
 
 Service = Callable[[ServiceContext], None]
 """Runs in a thread until `context.stop` is set. Returning earlier or raising ends the process."""
-
-
-def endpoint_file(directory: Path) -> Path:
-    """Where the running store process says how to reach it: {"pid", "url"}."""
-    return directory / "run" / "store.json"
 
 
 def run(

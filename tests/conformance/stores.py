@@ -13,8 +13,8 @@ from typing import Any
 
 import clickhouse_connect
 
+from finwatch.local.files import endpoint_file
 from finwatch.local.front.access import load_users
-from finwatch.local.store_process import endpoint_file
 
 
 @dataclass
