@@ -101,6 +101,7 @@ class RowStore:
         changes = [(TIMES_KEY, pack_row(checkpoint, None, _encode(self.timeline.times())))]
         rows, due_of, pack, size = self._rows, self.timeline.due_of, HEADER.pack, HEADER.size
         written = 0
+        self.dirty.discard(TIMES_KEY)
         for key in self.dirty:
             row = rows.get(key)
             head = pack(checkpoint, due_of.get(key, NO_DUE))

@@ -6,9 +6,11 @@ Deadlines live in the time of their source, not in the time of this machine. A s
   unread record is older (``follow`` is given the moment for which that is known).
 - ``log`` (an imported log): moves by its events and heartbeats only.
 
-Either way an event first moves its source to ``observed_at`` less the lateness, and everything due up to there fires
-before it, in the order of due times and then keys. That makes a replay fire what the live run fired, in the same order
-relative to the events, as long as records reach the topic within the allowed lateness.
+Either way an event first moves its source to ``observed_at`` less half the lateness, and everything due up to there
+fires before it, in the order of due times and then keys. Half: between two events the clock may only go where the next
+event would have gone by itself. With records that reach the log within half the lateness of their capture, the clock
+less the whole lateness never passes ``observed_at`` less half of it, so a replay fires what the live run fired, in the
+same order relative to the events. With the same lateness for both it would not.
 
 All times are epoch microseconds, UTC. A source's time never runs backwards.
 """
@@ -58,10 +60,11 @@ def timeline_source(key: str) -> str:
 class Timeline:
     """Times of the sources of one partition, and the due times of its rows."""
 
-    __slots__ = ("_heaps", "due_of", "lateness", "now", "wall")
+    __slots__ = ("_heaps", "due_of", "lateness", "margin", "now", "wall")
 
     def __init__(self, lateness: int, times: SourceTimes | None = None) -> None:
         self.lateness = lateness
+        self.margin = lateness // 2
         self.now: dict[str, int] = dict(times.now) if times else {}
         self.wall: set[str] = set(times.wall) if times else set()
         self.due_of: dict[str, int] = {}
@@ -109,13 +112,13 @@ class Timeline:
         """Move ``source`` to an event about to be applied; return how many timers fired."""
         if timeline == WALL:
             self.wall.add(source)
-        return self.move(source, observed_at - self.lateness, fire)
+        return self.move(source, observed_at - self.margin, fire)
 
     def heartbeat(self, source: str, at: int, timeline: str, final: bool, fire: Fire) -> int:
-        """Move ``source`` by a heartbeat; a final one says nothing older follows, so no lateness is taken off."""
+        """Move ``source`` by a heartbeat; a final one says nothing older follows, so nothing is taken off."""
         if timeline == WALL:
             self.wall.add(source)
-        return self.move(source, at if final else at - self.lateness, fire)
+        return self.move(source, at if final else at - self.margin, fire)
 
     def follow(self, complete_until: int, fire: Fire) -> int:
         """Move the live sources: all records captured before ``complete_until`` less the lateness are applied."""

@@ -18,7 +18,7 @@ from finwatch.runtime.logging import configure_logging
 from streams.stage import InvalidEvent, View
 
 EVERY = 20
-PERIOD = 60_000_000
+PERIOD = 10_000_000
 
 
 class Written(Struct, gc=False):
@@ -65,7 +65,7 @@ class Count(Struct):
 
 
 class CountingStage:
-    """Counts events by document and in all; `label` "bad" is invalid, "due" sets a timer one minute after the event."""
+    """Counts events by document and in all; `label` "bad" is invalid, "due" sets a timer ten seconds after the event."""
 
     projections: Mapping[str, type[Struct]] = {"finwatch.Transition": Seen}
 
