@@ -113,7 +113,9 @@ def pending(client: Client, database: str) -> list[Migration]:
     return [migration for migration in known if migration.number not in done]
 
 
-def migrate(client: Client, database: str, *, dry_run: bool = False, clock: Clock | None = None) -> list[Migration]:
+def migrate(
+    client: Client, database: str = "finwatch", *, dry_run: bool = False, clock: Clock | None = None
+) -> list[Migration]:
     """Apply what is pending, in order, and return it; with `dry_run` only return it.
 
     Safe to repeat and to run twice at once. A migration that fails half way is run again from its first statement.

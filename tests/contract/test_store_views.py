@@ -1,0 +1,110 @@
+"""What analysts see: the views, their columns, a comment on each, and the words of the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finwatch.domain.kpis import CATALOGUE, KpiSpec
+from finwatch.runtime.config import ClickHouseSettings
+from finwatch.runtime.store import connect
+from schemas.catalogue import current
+from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.plan import RAW
+from sinks.clickhouse.rows import ORDER
+from sinks.clickhouse.table_store import TableStore
+
+COORDINATES = {"topic", "partition", "offset", "incarnation", "kafka_timestamp", "ingested_at"}
+
+
+def fields(record: str) -> set[str]:
+    return {field["name"] for field in current()[f"finwatch.{record}"].definition["fields"]}
+
+
+HEADER = fields("EventHeader")
+# View -> columns that must be there; the words are the schemas'.
+VIEWS = {
+    "events": HEADER | fields("Transition") | COORDINATES | {"record"},
+    "documents": (HEADER - {"timeline", "correlation_id", "source_database", "source_model", "snapshot"})
+    - {"transaction_hint", "changes"}
+    | COORDINATES
+    | {"deleted", "payload"}
+    | set().union(
+        *(
+            fields(entity) - HEADER - {"lines"}
+            for entity in (
+                "Bill",
+                "Invoice",
+                "Entry",
+                "PurchaseOrder",
+                "Receipt",
+                "Payment",
+                "ExpenseReport",
+                "Vendor",
+                "BankAccount",
+                "BankLine",
+            )
+        )
+    ),
+    "steps": fields("Step") | COORDINATES,
+    "clocks": fields("Clock") | COORDINATES,
+    "exceptions": fields("Exception") | COORDINATES,
+    "findings": fields("Finding") | COORDINATES,
+    "finding_versions": fields("Finding") | COORDINATES,
+    "kpis": {"kpi", "labels", "label", "value", "numerator", "denominator", "parts", "at"},
+    "dead_letters": fields("DeadLetter"),
+    "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
+    | {"capture_seconds", "publish_seconds", "store_seconds", "heartbeat_at"},
+}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    path: Path = tmp_path_factory.mktemp("views") / "store"
+    opened = connect(ClickHouseSettings(path=path), database=False)
+    migrate(opened, "finwatch")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_exists_with_its_columns(client: Any, view: str) -> None:
+    found = client.query(
+        "SELECT name FROM system.columns WHERE database = 'finwatch' AND table = {v:String}", parameters={"v": view}
+    ).result_rows
+    assert VIEWS[view] <= {name for (name,) in found}
+    assert client.query(f"SELECT * FROM finwatch.{view}").result_rows == []
+
+
+def test_every_table_view_and_column_has_a_comment(client: Any) -> None:
+    bare = "comment = '' AND database = 'finwatch'"
+    assert client.query(f"SELECT table, name FROM system.columns WHERE {bare}").result_rows == []
+    assert client.query(f"SELECT name FROM system.tables WHERE {bare}").result_rows == []
+    assert client.query("SELECT count() FROM system.tables WHERE database = 'finwatch'").result_rows[0][0] >= 20
+
+
+def test_the_database_is_atomic(client: Any) -> None:
+    assert client.query("SELECT engine FROM system.databases WHERE name = 'finwatch'").result_rows == [("Atomic",)]
+
+
+def test_the_sink_knows_a_type_for_every_column_it_fills(client: Any) -> None:
+    types = TableStore(client, "finwatch").types((*ORDER, RAW))
+    assert set(types) == {*ORDER, RAW}
+
+
+@pytest.mark.parametrize("spec", CATALOGUE.values(), ids=lambda spec: spec.name)
+def test_a_figure_in_sql_is_merged_as_the_catalogue_says(client: Any, spec: KpiSpec) -> None:
+    parts = ((0, 3.0, 1.0, 4.0), (1, 5.0, 2.0, 4.0))
+    rate = bool(spec.denominator)
+    for partition, value, numerator, denominator in parts:
+        figures = f"NULL, {numerator}, {denominator}" if rate else f"{value}, NULL, NULL"
+        client.command(
+            "INSERT INTO finwatch.kpi_parts "
+            "(kpi, labels, topic, partition, position, seq, value, numerator, denominator) "
+            f"VALUES ('{spec.name}', '{{}}', 't', {partition}, 1, 1, {figures})"
+        )
+    found = client.query("SELECT value, parts FROM finwatch.kpis WHERE kpi = {k:String}", parameters={"k": spec.name})
+    assert found.result_rows == [(3 / 8 if rate else 5.0 if spec.merge == "max" else 8.0, 2)]
