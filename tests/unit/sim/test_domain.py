@@ -251,7 +251,7 @@ def _sql(domain: list[Any]) -> tuple[str, list[Any]]:
     return " AND ".join(parts) or "1", parameters
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(_rows(), _domain())
 def test_domains_mean_what_sql_makes_of_them(rows: list[dict[str, Any]], domain: list[Any]) -> None:
     partners = [(1, "a"), (2, None), (3, "ab")]
