@@ -95,6 +95,7 @@ class Calendar:
         if day_length <= 0:
             raise ValueError(f"calendar {name}: the length of a business day must be positive")
         self._table = self._build(2014, 2032)
+        self._midnights: dict[int, int] = {}
 
     def working(self, start: int, end: int) -> int:
         """Business time from ``start`` to ``end``; negative when ``end`` is before ``start``."""
@@ -148,7 +149,10 @@ class Calendar:
 
     def end_of_day(self, day: int) -> int:
         """The instant at which local day ``day`` (days since the epoch) is over: the next local midnight."""
-        return self._utc(_EPOCH_DATE + timedelta(days=day), 1440, closing=True)
+        at = self._midnights.get(day)
+        if at is None:
+            at = self._midnights[day] = self._utc(_EPOCH_DATE + timedelta(days=day), 1440, closing=True)
+        return at
 
     def local_day(self, at: int) -> int:
         """The local date of an instant, as days since the epoch."""

@@ -157,7 +157,9 @@ def update(
     ``at`` and ``event_id`` are of the event that showed the content. A flag that is gone (a late event showed that it
     never was) retracts its exception; a flag that was lowered resolves it.
     """
-    changed = []
+    changed: list[str] = []
+    if not states and not problems and not flags:
+        return changed
     for name, section in sections.items():
         state = states.get(name)
         flag = flags.get(name) if name in HISTORY_TYPES else None

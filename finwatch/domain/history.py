@@ -16,7 +16,7 @@ from finwatch.domain.approvals import Steps, StepState
 from finwatch.domain.calendar import Calendar
 from finwatch.domain.documents import STATE, Content, Fact, implied_activity
 from finwatch.domain.exceptions import Flag
-from finwatch.domain.policy import FactKind, Policy
+from finwatch.domain.policy import Policy
 from finwatch.domain.sla import ClockState
 
 
@@ -74,12 +74,14 @@ def apply(
             if after == current:
                 return None
             activity, old = implied_activity(entity, fact.field, current, after), current
-    reaction = policy.react(FactKind(entity, activity, fact.field, old, after, fact.role, fact.decision))
+    reaction = policy.react((entity, activity, fact.field, old, after, fact.role, fact.decision))
     if fact.actor is not None and (activity == "created" or (machine.creator is None and activity == "submitted")):
         machine.creator = fact.actor
     steps = approvals.apply(machine.steps, fact, reaction, calendar) if reaction.approval is not None else []
     clocks: list[str] = []
-    flagged = exceptions.raise_flags(machine.flags, fact, before, reaction, machine.creator)
+    flagged = False
+    if machine.flags or reaction.ending is not None or fact.field == STATE:
+        flagged = exceptions.raise_flags(machine.flags, fact, before, reaction, machine.creator)
     for rule, operations in reaction.clocks:
         types = rule.section.document_types
         if types and content.document_type not in types:

@@ -39,32 +39,36 @@ def parse_document_key(key: str) -> DocumentKey:
 
 def deterministic_id(*parts: object) -> str:
     """32 hex characters of a SHA-256 over the parts, in order."""
-    return sha256(_SEPARATOR.join(map(str, parts)).encode()).hexdigest()[:32]
+    return _digest(_SEPARATOR.join(map(str, parts)))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:32]
 
 
 def step_id(document: str, ordinal: int) -> str:
     """Identity of the n-th step (from 0) of a document."""
-    return deterministic_id("step", document, ordinal)
+    return _digest(f"step\x1f{document}\x1f{ordinal}")
 
 
 def clock_id(document: str, policy: str) -> str:
     """Identity of the clock of a policy on a document."""
-    return deterministic_id("clock", document, policy)
+    return _digest(f"clock\x1f{document}\x1f{policy}")
 
 
 def exception_id(document: str, kind: str) -> str:
     """Identity of the exception of a type on a document."""
-    return deterministic_id("exception", document, kind)
+    return _digest(f"exception\x1f{document}\x1f{kind}")
 
 
 def deadline_finding_id(detector: str, document: str, rule: str, level: str, due: int) -> str:
     """Identity of a fired deadline. It holds the due time, never the time of firing."""
-    return deterministic_id("finding", detector, document, rule, level, due)
+    return _digest(f"finding\x1f{detector}\x1f{document}\x1f{rule}\x1f{level}\x1f{due}")
 
 
 def document_finding_id(detector: str, document: str, rule: str) -> str:
     """Identity of a finding about one document."""
-    return deterministic_id("finding", detector, document, rule)
+    return _digest(f"finding\x1f{detector}\x1f{document}\x1f{rule}")
 
 
 def pair_finding_id(detector: str, one: str, other: str) -> str:

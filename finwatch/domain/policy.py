@@ -293,7 +293,7 @@ class Policy:
             _check_conditions(conditions, f"$.closed.{entity}")
         if document.duplicates.block_cap < 2:
             raise PolicyError("$.duplicates.block_cap", "at least 2")
-        self._reactions: dict[FactKind, Reaction] = {}
+        self._reactions: dict[tuple[str | None, ...], Reaction] = {}
         self._exceptions: dict[str, dict[str, ExceptionSection]] = {}
 
     def calendar_of(self, company_id: str | None) -> Calendar:
@@ -308,13 +308,13 @@ class Policy:
             self._exceptions[entity] = found
         return found
 
-    def react(self, kind: FactKind) -> Reaction:
-        """What a fact of this kind means."""
+    def react(self, kind: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> Reaction:
+        """What a fact of this kind (the parts of ``FactKind``, in order) means."""
         found = self._reactions.get(kind)
         if found is None:
             if len(self._reactions) > 20_000:  # free text in a role must not fill the memory
                 self._reactions.clear()
-            found = self._reactions[kind] = self._reaction(kind)
+            found = self._reactions[kind] = self._reaction(FactKind(*kind))
         return found
 
     def _reaction(self, kind: FactKind) -> Reaction:

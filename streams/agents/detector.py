@@ -40,6 +40,7 @@ class DocumentDetector(Protocol):
     """Looks at one document at a time; may publish findings, and facts for the relations stage."""
 
     entities: frozenset[str]
+    watches_history: bool  # False: only changes of the content are of interest
 
     def changed(self, change: Change) -> None:
         """A document of one of ``entities`` changed."""

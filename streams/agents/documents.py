@@ -8,6 +8,7 @@ known; a decision that comes later than that counts as made after the fold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -31,7 +32,7 @@ from finwatch.domain.exceptions import ExceptionState
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine, Touched
 from finwatch.domain.identity import parse_document_key
-from finwatch.domain.policy import EMPTY_REACTION, FactKind, Policy, PolicySet
+from finwatch.domain.policy import EMPTY_REACTION, Policy, PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, entity_topic
 from streams.agents import tally
@@ -66,6 +67,7 @@ class DocumentState(Struct, array_like=True):
     day: int = 0  # UTC day of the cohort
     counted: str = ""
     deleted: bool = False
+    due: int | None = None  # its timer, as last set
 
 
 class DocumentsStage:
@@ -80,10 +82,15 @@ class DocumentsStage:
         self._detectors = {
             entity: tuple(detector for detector in detectors if entity in detector.entities) for entity in ENTITIES
         }
+        self._watching = {
+            entity: tuple(detector for detector in found if detector.watches_history)
+            for entity, found in self._detectors.items()
+        }
 
     def apply(self, view: View, event: Struct, offset: int) -> bool | None:
         """Take one event. Raises InvalidEvent, before anything is changed, for one that contradicts itself."""
-        assert isinstance(event, Event)
+        if TYPE_CHECKING:
+            assert isinstance(event, Event)
         document = event.document_key
         key = "d:" + document
         short = event.event_id[:_ID]
@@ -108,7 +115,7 @@ class DocumentsStage:
         # 2. What happened, in order of event time; evaluated again when it does not come last.
         content_changed = False
         fresh = len(row.facts)
-        if isinstance(event, Transition):
+        if event.__class__ is Transition:
             again = _take_transition(row, event, policy)
         else:
             content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event))
@@ -127,7 +134,7 @@ class DocumentsStage:
         if len(row.facts) > _FACTS_KEPT:
             _fold(row, event.entity, policy, calendar)
         if touched is None and not content_changed and not new:
-            view.put(key, row, row.machine.due())
+            view.put(key, row, row.due)
             return None
         # 3. What follows from it.
         subject = Subject(document, event.source, event.entity, event.record_id, row.company_id)
@@ -135,7 +142,7 @@ class DocumentsStage:
         if new:
             tally.enter_cohort(counts, row.day, event.entity)
         self._publish(view, row, subject, policy, calendar, counts, touched, content_changed)
-        for detector in self._detectors[event.entity]:
+        for detector in (self._detectors if content_changed else self._watching)[event.entity]:
             detector.changed(
                 Change(
                     view,
@@ -151,8 +158,9 @@ class DocumentsStage:
                     event.event_id,
                 )
             )
-        view.put(f"k:{event.source}", counts)
-        view.put(key, row, row.machine.due())
+        view.put("k:" + event.source, counts)
+        row.due = row.machine.due()
+        view.put(key, row, row.due)
         return None
 
     def advance(self, view: View, key: str, now: int) -> None:
@@ -170,7 +178,8 @@ class DocumentsStage:
             counts = tally.tally_of(view, subject.source)
             self._publish(view, row, subject, policy, calendar, counts, touched, content_changed=False)
             view.put(f"k:{subject.source}", counts)
-        view.put(key, row, row.machine.due())
+        row.due = row.machine.due()
+        view.put(key, row, row.due)
 
     def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
         """This partition's KPI partials."""
@@ -315,7 +324,7 @@ def _take_transition(row: DocumentState, event: Transition, policy: Policy) -> b
     """Take in a transition. Returns True when the history has to be evaluated again."""
     fact = tracked_fact(event)
     if not fact.field and event.activity in _MAYBE_NOTHING:
-        kind = FactKind(event.entity, fact.activity, "", fact.before, fact.after, fact.role, fact.decision)
+        kind = (event.entity, fact.activity, "", fact.before, fact.after, fact.role, fact.decision)
         if policy.react(kind) == EMPTY_REACTION:
             return False  # it means nothing to any rule: it is not kept
     if event.amount is not None and row.content_at < 0:
@@ -332,6 +341,7 @@ def _take_content(row: DocumentState, event: Event, content: Content) -> tuple[b
         content = msgspec.structs.replace(old, state=DELETED)
         again = not insert(row.facts, Fact(at, True, DELETED, actor=event.actor, event_id=event.event_id))
     else:
+        born = 0
         if first and content.created_at is not None:
             born = min(content.created_at, at, row.facts[0].at if row.facts else at)
             created = Fact(
@@ -339,9 +349,9 @@ def _take_content(row: DocumentState, event: Event, content: Content) -> tuple[b
             )
             again = not insert(row.facts, created, first=True)
             row.day = born // DAY
-        if content.state is not None and (content.state != old.state or first):
+        if content.state is not None and content.state != ("draft" if first and born else old.state):
             again = _take_status(row, event, STATE, content.state) or again
-        if content.payment_state is not None and (content.payment_state != old.payment_state or first):
+        if content.payment_state is not None and content.payment_state != (old.payment_state or "not_paid"):
             again = _take_status(row, event, PAYMENT_STATE, content.payment_state) or again
     if at < row.content_at:
         return False, again

@@ -46,11 +46,10 @@ class DuplicateFacts:
     """Keys each bill by company, vendor and normalised reference."""
 
     entities = frozenset({"bill"})
+    watches_history = False
 
     def changed(self, change: Change) -> None:
         """Send what changed of a bill to its block. Nothing is sent twice."""
-        if not change.content_changed and not change.deleted:
-            return
         content, subject = change.content, change.subject
         key = f"r:{subject.document_key}"
         sent = change.view.get(key, Sent)
@@ -58,7 +57,6 @@ class DuplicateFacts:
         facts = (
             content.reference,
             content.document_type,
-            content.state,
             None if content.amount is None else str(content.amount),
             content.currency,
             None if content.date is None else str(content.date),

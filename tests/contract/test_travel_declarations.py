@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,8 +21,6 @@ from finwatch.runtime.topics import CLOCK, STEP
 from streams.agents.registry import documents_stage
 from streams.agents.replay import Replay
 
-DATA = Path(os.environ.get("FINWATCH_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-LOG = DATA / "bpi2020" / "DomesticDeclarations.xes.gz"
 ACTIVITIES = {
     "SUBMITTED": ("submitted", None),
     "SAVED": ("saved", None),
@@ -35,9 +32,9 @@ ACTIVITIES = {
 }
 
 
-def declarations() -> Iterator[Transition]:
+def read_declarations(log: Path) -> Iterator[Transition]:
     """The log's events, trace by trace."""
-    with gzip.open(LOG) as file:
+    with gzip.open(log) as file:
         for _, element in iterparse(file):
             if not element.tag.endswith("trace"):
                 continue
@@ -75,13 +72,15 @@ def _transition(case: str, part: dict[str | None, str]) -> Transition:
 
 
 @pytest.fixture(scope="module")
-def replay() -> Replay:
-    if not LOG.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"the declarations log is not in {DATA}")
-        pytest.skip("the declarations log is not here (FINWATCH_TEST_DATA)")
-    # In order of time across the cases, as the importer publishes them; equal times keep the log's order.
-    events = sorted(declarations(), key=lambda event: event.occurred_at)
+def events(data_dir: Path) -> list[Transition]:
+    """All events, in order of time across the cases, as the importer publishes them; equal times keep the log's."""
+    return sorted(
+        read_declarations(data_dir / "bpi2020" / "DomesticDeclarations.xes.gz"), key=lambda event: event.occurred_at
+    )
+
+
+@pytest.fixture(scope="module")
+def replay(events: list[Transition]) -> Replay:
     replay = Replay(documents_stage(load_policies()), "finance.expense_report.v1")
     replay.feed(events)
     return replay
@@ -115,9 +114,9 @@ def test_decisions_by_role(steps: list[Step]) -> None:
     }
 
 
-def test_every_decision_is_one_step(replay: Replay, steps: list[Step]) -> None:
+def test_every_decision_is_one_step(events: list[Transition], steps: list[Step]) -> None:
     decided = [step for step in steps if step.decision in ("approved", "rejected")]
-    assert len(decided) == sum(event.decision is not None for event in declarations())
+    assert len(decided) == sum(event.decision is not None for event in events)
     assert len({step.evidence[-1] for step in decided}) == len(decided)
 
 
@@ -155,6 +154,6 @@ def test_breaches_agree_with_the_durations(clocks: list[Clock]) -> None:
         assert all(c.business_seconds == 20 * 3600 for c in breached if c not in over)
 
 
-def test_declarations_without_final_approval(steps: list[Step]) -> None:
+def test_declarations_without_final_approval(events: list[Transition], steps: list[Step]) -> None:
     approved = {s.document_key for s in steps if s.role == "supervisor" and s.decision == "approved"}
-    assert len({event.document_key for event in declarations()} - approved) == 419
+    assert len({event.document_key for event in events} - approved) == 419

@@ -14,8 +14,8 @@ from unicodedata import normalize
 
 _CONFUSED = str.maketrans({"o": "0", "i": "1", "l": "1", "s": "5", "b": "8"})
 _SEPARATORS = re.compile(r"[\W_]+")
-_PADDING = re.compile(r"0+(?=\d)")
-_RUN = re.compile(r"\d+")
+_PADDING = re.compile(r"(?<!\d)0+(?=\d)")
+_DIGIT = re.compile(r"\d")
 
 
 class Reference(NamedTuple):
@@ -25,16 +25,21 @@ class Reference(NamedTuple):
     joined: str  # separators dropped, then the leading zeros of each run of digits
     padded: str  # leading zeros dropped between the separators, then the separators
     block: str  # no zeros at all: equal whenever one of the others is, and so the key under which candidates meet
+    distinct: int  # how many letters and digits it has; 0 when none is a digit
 
 
 @lru_cache(maxsize=65_536)
 def reference(printed: str) -> Reference:
     """The forms of a reference: NFKC, case folded, alphanumerics only, confused characters as digits."""
-    text = normalize("NFKC", printed).casefold()
-    parts = [part.translate(_CONFUSED) for part in _SEPARATORS.split(text) if part]
-    whole = "".join(parts)
+    folded = normalize("NFKC", printed).casefold()
+    text = folded.translate(_CONFUSED)
+    whole = _SEPARATORS.sub("", text)
     return Reference(
-        printed.strip(), _unpadded(whole), "".join(map(_unpadded, parts)), whole.replace("0", "") or whole[:1]
+        printed.strip(),
+        _PADDING.sub("", whole),
+        _SEPARATORS.sub("", _PADDING.sub("", text)),
+        whole.replace("0", "") or whole[:1],
+        len(whole) if _DIGIT.search(folded) else 0,
     )
 
 
@@ -42,12 +47,4 @@ def usable(printed: str | None, min_length: int, ignored: Collection[str]) -> bo
     """True when a reference can tell documents apart: long enough, with a digit, and not a filler."""
     if printed is None:
         return False
-    text = printed.strip()
-    if text.casefold() in ignored:
-        return False
-    forms = reference(printed)
-    return len(forms.block) >= 1 and len(_SEPARATORS.sub("", text)) >= min_length and any(c.isdigit() for c in text)
-
-
-def _unpadded(text: str) -> str:
-    return _RUN.sub(lambda run: _PADDING.sub("", run[0], count=1), text)
+    return reference(printed).distinct >= max(min_length, 1) and printed.strip().casefold() not in ignored
