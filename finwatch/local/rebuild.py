@@ -6,7 +6,7 @@ everything was killed is in no life: its source sends it again, since positions 
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from finwatch.runtime.config import Settings
@@ -28,19 +28,30 @@ class HistoryLost(Exception):
 
 
 class StoreHistory(History):
-    """`History` over a store, through one clickhouse-connect client (of any kind). Safe from any thread.
+    """`History` over a store, through clickhouse-connect clients that `connect` opens (of any kind).
 
-    `incarnation` is the present life of the broker: its records are `current`, those of all others are the past. A
+    Safe from any thread: each has a client of its own, opened at its first question. `incarnation` is the present life of the broker: its records are `current`, those of all others are the past. A
     store without the tables (never migrated) has no history. Reads pages, so memory is bounded by a batch, but for
     `emitted`: about 100 bytes a record of the topics asked for.
     """
 
-    def __init__(self, client: Any, incarnation: str, database: str = "finwatch") -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Any], incarnation: str, database: str = "finwatch") -> None:
+        self._connect = connect
+        self._clients: dict[int, Any] = {}
         self._incarnation = incarnation
         self._log = f"{database}.raw_log"
         self._lives = f"{database}.incarnations"
-        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the clients; a later question opens new ones."""
+        while self._clients:
+            self._clients.popitem()[1].close()
+
+    def _client(self) -> Any:
+        thread = threading.get_ident()
+        if thread not in self._clients:
+            self._clients[thread] = self._connect()
+        return self._clients[thread]
 
     def records(self, topic: str, partition: int) -> Iterator[list[HistoryRecord]]:
         """Records of all earlier lives, oldest life first, by offset, each once; tombstones are left out."""
@@ -125,33 +136,26 @@ class StoreHistory(History):
         )
 
     def _rows(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        with self._lock:
-            rows: Sequence[Sequence[Any]] = self._client.query(sql, parameters=dict(parameters)).result_rows
+        rows: Sequence[Sequence[Any]] = self._client().query(sql, parameters=dict(parameters)).result_rows
         return rows
 
     def _columns(self, sql: str, parameters: Mapping[str, Any], raw: Sequence[str]) -> Sequence[Sequence[Any]]:
-        with self._lock:
-            result = self._client.query(
-                sql, parameters=dict(parameters), column_formats=dict.fromkeys(raw, "bytes"), column_oriented=True
-            )
-            columns: Sequence[Sequence[Any]] = result.result_set
+        result = self._client().query(
+            sql, parameters=dict(parameters), column_formats=dict.fromkeys(raw, "bytes"), column_oriented=True
+        )
+        columns: Sequence[Sequence[Any]] = result.result_set
         return columns
 
 
 def open_history(settings: Settings) -> StoreHistory:
     """The history of the embedded stack a process belongs to, by its settings (`EmbeddedStack.env`).
 
-    Raises ValueError outside an embedded stack, and clickhouse-connect's errors when the store does not answer.
+    Raises ValueError outside an embedded stack. Its methods raise what `finwatch.runtime.store.connect` raises.
     """
     if settings.embedded is None or not settings.incarnation:
         raise ValueError("there is no history outside an embedded stack: a real broker keeps its own")
-    import clickhouse_connect
+    from finwatch.runtime.store import connect
 
-    client = clickhouse_connect.get_client(
-        dsn=settings.clickhouse.url,
-        username=settings.clickhouse.user,
-        password=settings.clickhouse.password.get_secret_value(),
-        autogenerate_session_id=False,
-        settings={"async_insert": 0},
+    return StoreHistory(
+        lambda: connect(settings.clickhouse, database=False), settings.incarnation, settings.clickhouse.database
     )
-    return StoreHistory(client, settings.incarnation, settings.clickhouse.database)

@@ -76,7 +76,7 @@ def test_lives_follow_their_numbers_and_offsets(client: Any) -> None:
     put(client, "now", [0])
     put(client, "zz-first", [7], partition=1)
     put(client, "zz-first", [9], topic="other")
-    history: History = StoreHistory(client, "now")
+    history: History = StoreHistory(lambda: client, "now")
     assert [record.offset for record in read(history.records("t", 0))] == [0, 1, 2, 0, 1]
     assert [record.offset for record in read(history.records("t", 1))] == [7]
     assert read(history.records("t", 2)) == []
@@ -87,7 +87,7 @@ def test_lives_follow_their_numbers_and_offsets(client: Any) -> None:
 def test_bytes_and_times_come_back_as_they_were(client: Any) -> None:
     live(client, "a", 1)
     put(client, "a", [3])
-    assert read(StoreHistory(client, "b").records("t", 0)) == [
+    assert read(StoreHistory(lambda: client, "b").records("t", 0)) == [
         HistoryRecord(b"k3", b"\x00\xff" * 5 + b"3", MICROS, 3),
     ]
 
@@ -98,7 +98,7 @@ def test_each_record_once_although_stored_twice(client: Any) -> None:
     client.command("SYSTEM STOP MERGES finwatch.raw_log")
     for offsets in ([0, 1, 2], [1, 2, 3], [3]):
         put(client, "a", offsets)
-    assert [record.offset for record in read(StoreHistory(client, "b").records("t", 0))] == [0, 1, 2, 3]
+    assert [record.offset for record in read(StoreHistory(lambda: client, "b").records("t", 0))] == [0, 1, 2, 3]
 
 
 def test_gaps_and_batches(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +106,12 @@ def test_gaps_and_batches(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     live(client, "a", 1)
     offsets = sorted(random.Random(4).sample(range(1000), 95))
     put(client, "a", offsets)
-    batches = list(StoreHistory(client, "b").records("t", 0))
+    batches = list(StoreHistory(lambda: client, "b").records("t", 0))
     assert [record.offset for batch in batches for record in batch] == offsets
     assert {len(batch) for batch in batches} == {10, 5}
     put(client, "c", [0] * 1, size=1)
     live(client, "c", 2)
-    assert len(list(StoreHistory(client, "b").records("t", 0))) == 11
+    assert len(list(StoreHistory(lambda: client, "b").records("t", 0))) == 11
 
 
 def test_one_large_record_makes_batches_short(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,26 +119,26 @@ def test_one_large_record_makes_batches_short(client: Any, monkeypatch: pytest.M
     live(client, "a", 1)
     put(client, "a", list(range(20)))
     put(client, "a", [20], size=20_000)
-    batches = list(StoreHistory(client, "b").records("t", 0))
+    batches = list(StoreHistory(lambda: client, "b").records("t", 0))
     assert max(len(batch) for batch in batches) == 2 and sum(map(len, batches)) == 21
 
 
 def test_a_life_without_number_is_lost(client: Any) -> None:
     put(client, "stranger", [0])
     with pytest.raises(HistoryLost, match="stranger"):
-        read(StoreHistory(client, "b").records("t", 0))
+        read(StoreHistory(lambda: client, "b").records("t", 0))
 
 
 def test_tombstones_are_left_out(client: Any) -> None:
     live(client, "a", 1)
     client.insert("finwatch.raw_log", [["a", "t", 0, 0, b"k", b"", NOW, NOW, True]], COLUMNS)
     put(client, "a", [1])
-    assert [record.offset for record in read(StoreHistory(client, "b").records("t", 0))] == [1]
+    assert [record.offset for record in read(StoreHistory(lambda: client, "b").records("t", 0))] == [1]
 
 
 def test_a_store_without_tables_has_no_history(store: Store) -> None:
     opened = store.client()
-    history = StoreHistory(opened, "a")
+    history = StoreHistory(lambda: opened, "a")
     assert read(history.records("t", 0)) == [] and read(history.current("t", 0)) == []
     assert history.emitted(["t"]) == set()
     opened.close()
@@ -156,7 +156,7 @@ def test_digests_are_the_same_in_sql_and_in_python(client: Any, records: list[tu
     client.command("TRUNCATE TABLE finwatch.raw_log")
     rows = [["a", topic, 0, number, key, value, NOW, NOW, False] for number, (topic, key, value) in enumerate(records)]
     client.insert("finwatch.raw_log", rows, COLUMNS)
-    history = StoreHistory(client, "now")
+    history = StoreHistory(lambda: client, "now")
     assert history.emitted(["x", "ü.v1"]) == {digest(*record) for record in records}
     assert history.emitted(["x"]) == {digest(*record) for record in records if record[0] == "x"}
     assert history.emitted([]) == set()
