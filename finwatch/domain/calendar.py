@@ -192,6 +192,8 @@ class Calendar:
             for interval in self._week[day.weekday()] if intervals is None else intervals:
                 start = self._utc(day, interval.opens, closing=False)
                 end = self._utc(day, interval.closes, closing=True)
+                if closes and start < closes[-1]:  # both lie in the hour that a change repeats
+                    start = closes[-1]
                 if end <= start:  # wholly inside the hour that a change skips
                     continue
                 opens.append(start)
