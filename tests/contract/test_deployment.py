@@ -6,6 +6,8 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,32 @@ def test_image_is_built_from_locked_packages_and_does_not_run_as_root() -> None:
     for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
         for source in sources.split():
             assert (ROOT / source).exists() and source in allowed, source
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    packages = ["finwatch", "producers", "schemas", "streams", "sinks", "dashboards"]
+    for name in [*packages, "pyproject.toml", "README.md", "LICENSE"]:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+        else:
+            shutil.copy(source, tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "made", "."],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    (wheel,) = (tmp_path / "made").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    wanted = {
+        str(path.relative_to(tmp_path)) for name in packages for path in (tmp_path / name).rglob("*") if path.is_file()
+    }
+    assert len(wanted) > 100
+    assert wanted - held == set()
 
 
 @pytest.mark.prometheus
