@@ -30,9 +30,10 @@ class HistoryLost(Exception):
 class StoreHistory(History):
     """`History` over a store, through clickhouse-connect clients that `connect` opens (of any kind).
 
-    Safe from any thread: each has a client of its own, opened at its first question. `incarnation` is the present life of the broker: its records are `current`, those of all others are the past. A
-    store without the tables (never migrated) has no history. Reads pages, so memory is bounded by a batch, but for
-    `emitted`: about 100 bytes a record of the topics asked for.
+    Safe from any thread: each has a client of its own, opened at its first question. `incarnation` is the present life
+    of the broker: its records are `current`, those of all others are the past. A store without the tables (never
+    migrated) has no history. Reads pages, so memory is bounded by a batch, but for `emitted`: about 100 bytes a record
+    of the topics asked for.
     """
 
     def __init__(self, connect: Callable[[], Any], incarnation: str, database: str = "finwatch") -> None:
