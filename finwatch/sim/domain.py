@@ -23,7 +23,7 @@ from typing import Any
 from finwatch.sim.errors import bad_datetime, bad_number, user_error, value_error
 from finwatch.sim.fields import Field
 from finwatch.sim.rules import INVERSES
-from finwatch.sim.store import Database, Row
+from finwatch.sim.store import Database, Row, Table
 
 Predicate = Callable[[Row], bool]
 
@@ -73,7 +73,7 @@ def compile_domain(db: Database, model: str, domain: Any, *, active_test: bool =
     if position != len(terms):  # several expressions left beside one another: joined by &
         raise value_error(f"Domain {domain!r} is malformed")
     tree = _distribute(tree, negate=False)
-    ids, after = _bounds(tree)
+    ids, after = _bounds(db.table(model), tree)
     return Condition(_compile(db, model, tree), ids, after)
 
 
@@ -224,11 +224,11 @@ def _distribute(tree: Any, *, negate: bool) -> Any:
     return ("!", tree)
 
 
-def _bounds(tree: Any) -> tuple[frozenset[int] | None, int]:
-    """What a top-level conjunction says about ids."""
+def _bounds(table: Table, tree: Any) -> tuple[frozenset[int] | None, int]:
+    """What a top-level conjunction says about ids, directly or through an index; (None, 0) when nothing."""
     if tree[0] == "&":
-        left_ids, left_after = _bounds(tree[1])
-        right_ids, right_after = _bounds(tree[2])
+        left_ids, left_after = _bounds(table, tree[1])
+        right_ids, right_after = _bounds(table, tree[2])
         ids = right_ids if left_ids is None else left_ids if right_ids is None else left_ids & right_ids
         return ids, max(left_after, right_after)
     if tree[0] == "leaf" and tree[1] == "id":
@@ -239,7 +239,22 @@ def _bounds(tree: Any) -> tuple[frozenset[int] | None, int]:
             return frozenset((right,)), 0
         if operator in (">", ">=") and isinstance(right, int):
             return None, right if operator == ">" else right - 1
+    elif tree[0] == "leaf":
+        return _indexed(table, *tree[1:]), 0
     return None, 0
+
+
+def _indexed(table: Table, name: Any, operator: str, right: Any) -> frozenset[int] | None:
+    """Ids that can match, where an index tells: children of given parents, nothing newer than the newest row."""
+    if name in table.links and name != "res_id":
+        parents = right if operator == "in" else [right] if operator == "=" else None
+        if parents and all(isinstance(i, int) and i for i in parents):
+            return frozenset(child for parent in parents for child in table.links[name].get(parent, ()))
+    if name in table.newest and operator in (">", ">=") and isinstance(right, str):
+        literal = timestamp_literal(table.model.name, name, operator, right)
+        if literal > table.newest[name]:  # a poll that finds nothing costs nothing
+            return frozenset()
+    return None
 
 
 # Compiling
@@ -262,10 +277,17 @@ def _compile(db: Database, model: str, tree: Any) -> Predicate:
 
 
 def _not(db: Database, model: str, leaf: Any) -> Predicate:
-    """NOT of an operator that has no negation (`=like`): SQL's NOT, so null stays unmatched."""
+    """NOT of an operator that has no negation (`=like`): SQL's NOT, so null stays unmatched.
+
+    (Unless the subselect of a path is empty: then SQL finds even null not in it.)
+    """
     inner = _compile(db, model, leaf)
-    name = str(leaf[1]).partition(".")[0]
+    name, _, rest = str(leaf[1]).partition(".")
     field = db.table(model).model.fields[name]
+    if rest and field.type == "many2one" and field.relation:
+        target = compile_domain(db, field.relation, [(rest, leaf[2], leaf[3])], active_test=False)
+        if not any(target.matches(row) for row in db.table(field.relation).rows.values()):
+            return lambda row: True
     if field.related or field.to_many or field.type in _NUMBERS or field.type == "boolean":
         return lambda row: not inner(row)
     return lambda row: row.get(name) is not None and not inner(row)

@@ -64,6 +64,7 @@ class Table:
             inverse.field: {} for inverse in INVERSES.values() if inverse.model == model.name
         }
         self.numbers: dict[str, set[int]] = {}  # sequence_prefix -> numbers in use
+        self.newest = {"create_date": "", "write_date": ""}  # never too small; a deletion leaves it
 
     def next_id(self) -> int:
         """Take an id from the sequence: never given back, not even by a rollback."""
@@ -81,6 +82,8 @@ class Table:
                 insort(self.ids, record_id)
             self.last_id = max(self.last_id, record_id)
         self._index(old, row)
+        for name, newest in self.newest.items():
+            self.newest[name] = max(newest, row.get(name) or "")
         self.rows[record_id] = row
 
     def drop(self, record_id: int) -> None:

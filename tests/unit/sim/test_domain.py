@@ -89,6 +89,29 @@ def test_paths_over_one2many_and_generic_references() -> None:
     assert search(db, "purchase.order", [("message_ids", "!=", False)]) == [2]
 
 
+def test_indexes_give_what_a_scan_gives() -> None:
+    db = _database()
+    for number in range(1, 9):
+        line = {"id": number, "order_id": number % 3 or None, "write_date": f"2026-11-22 03:00:0{number}.000001"}
+        db.tables["purchase.order.line"].put(line)
+    for domain in (
+        [("order_id", "in", [1, 7])],
+        [("order_id", "=", 2), ("id", ">", 2)],
+        [("order_id", "in", [])],
+        [("order_id", "in", [1, False])],
+        [("order_id", "=", False)],
+        [("write_date", ">", "2026-11-22 03:00:08.000001")],
+        [("write_date", ">=", "2026-11-22 03:00:08.000001")],
+        [("create_date", ">", "2026-11-22")],
+    ):
+        scanned = search(
+            db, "purchase.order.line", ["|", (0, "=", 1), "&", (1, "=", 1), *["&"] * (len(domain) - 1), *domain]
+        )
+        assert search(db, "purchase.order.line", domain, order="id") == sorted(scanned), domain
+    db.tables["purchase.order.line"].drop(4)
+    assert search(db, "purchase.order.line", [("order_id", "in", [1])]) == [1, 7]
+
+
 def test_archived_records_hide_unless_asked_for() -> None:
     db = _database()
     db.tables["res.partner.bank"].put({"id": 1, "active": True, "sequence": 1})

@@ -149,9 +149,13 @@ def test_an_administrator_writes_and_tracking_follows(client: Client, company: C
         SERVICE, "res.partner", "read", [partner], ["email", "create_date", "vat", "bank_ids", "supplier_rank"]
     )[0]
     assert row == {
-        "id": partner, "email": "b@example.org", "create_date": f"{company.now:%Y-%m-%d %H:%M:%S}", "vat": False, "bank_ids": [],
+        "id": partner,
+        "email": "b@example.org",
+        "create_date": f"{company.now:%Y-%m-%d %H:%M:%S}",
+        "vat": False,
+        "bank_ids": [],
         "supplier_rank": 0,
-    }  # fmt: skip
+    }
     value = client.call(SERVICE, "mail.tracking.value", "search_read", [["mail_message_id.res_id", "=", partner]])[0]
     assert (value["old_value_char"], value["new_value_char"]) == ("a@example.org", "b@example.org")
     assert value["field_id"][1] == "Email (Contact)"

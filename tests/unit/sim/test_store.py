@@ -33,7 +33,8 @@ class Office:
         """A bill of 100 net, created (and posted in a transaction of its own, a second later)."""
         with self.db.begin(at, uid=self.staff.clerks[0].uid) as tx:
             bill = actions.create_move(
-                tx, "in_invoice", self.vendors[0].partner, [Line(1, "Steel", 2.0, 50.0)], ref=ref, invoice_date=DAY, due=DAY
+                tx, "in_invoice", self.vendors[0].partner, [Line(1, "Steel", 2.0, 50.0)], ref=ref,
+                invoice_date=DAY, due=DAY,
             )  # fmt: skip
         if post:
             with self.db.begin(at + timedelta(seconds=1), uid=self.staff.controllers[0].uid) as tx:
