@@ -20,6 +20,8 @@ from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.sink import GROUP, Sink, SinkStopped
 from tests.parts.records import bill, finding, heartbeat, kpi, step, transition
 
+pytestmark = pytest.mark.slow  # eight stores are made
+
 BILLS, EXPENSES, KPIS = "finance.bill.v1", "finance.expense_report.v1", "finance.kpi.v1"
 PARTITIONS = 2
 
@@ -99,7 +101,7 @@ def test_views_answer_what_was_sent(stack: Stack) -> None:
     stack.send("finance.step.v1", step("s", 1), step("s", 2, decision="approved"), step("gone", 1, retracted=True))
     stack.send("finance.finding.v1", finding("f", 1), finding("f", 2, status="resolved"))
     stack.send(KPIS, kpi("clocks_open", 0, 5, 2.0), kpi("clocks_open", 1, 5, 3.0), kpi("clocks_open", 0, 4, 9.0))
-    sink = stack.run(lambda: stack.one("SELECT count() FROM raw_log") == 129)
+    sink = stack.run(lambda: stack.one("SELECT count() FROM raw_log") == 130)
 
     assert stack.one("SELECT count() FROM events") == 120
     assert stack.rows("SELECT entity, count(), sum(amount_total) FROM documents GROUP BY entity ORDER BY entity") == [
