@@ -69,8 +69,9 @@ format: .venv ## Format the code and sort the imports
 	$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: .venv ## Write the generated files again (dashboards, rules, documents)
+generate: .venv ## Write the generated files again (dashboards, rules, metrics, data dictionary)
 	$(BIN)/python -m dashboards build
+	$(BIN)/python -m schemas.dictionary
 
 .PHONY: bench
 bench: .venv ## Measure throughput on a real broker (Java and Maven needed)

@@ -1,9 +1,15 @@
 #!/bin/bash
-# Make the demo database of the profile `odoo`, once; safe to run again.
+# Make the database of the profile `odoo`; safe to run again.
 #
-# 1. Install the finance modules with demo data.
-# 2. Replace the password that Odoo gives its administrator, and make the user finwatch reads with.
+# 1. Once: install the finance modules with demo data.
+# 2. Each time: replace the password that Odoo gives its administrator, and set up the user finwatch reads with.
 set -euo pipefail
-connect=(--db_host odoo-db --db_user odoo --db_password "$(cat /run/secrets/odoo_db_password)" -d finwatch --no-http)
-odoo "${connect[@]}" -c /etc/odoo/odoo.conf -i account,purchase_stock,hr_expense --stop-after-init
-odoo shell "${connect[@]}" -c /etc/odoo/odoo.conf </deploy/users.py
+PGPASSWORD=$(cat /run/secrets/odoo_db_password)
+export PGPASSWORD # libpq reads it; on the command line it would show in the list of processes
+connect=(-c /etc/odoo/odoo.conf --db_host odoo-db --db_user odoo -d finwatch --no-http)
+made=/var/lib/odoo/.finwatch-made
+if [ ! -e "$made" ]; then
+  odoo "${connect[@]}" -i account,purchase_stock,hr_expense --stop-after-init
+  touch "$made"
+fi
+odoo shell "${connect[@]}" </deploy/users.py
