@@ -119,6 +119,8 @@ class DocumentsStage:
             again = _take_transition(row, event, policy)
         else:
             content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event))
+        if fresh < len(row.facts) and row.facts[fresh].at < row.now:
+            again = True  # deadlines have fired since it happened
         row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
         touched: Touched | None = None
         if again:

@@ -1,0 +1,275 @@
+"""Approval steps, clocks and exceptions of single documents, case by case."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from finwatch.domain.calendar import DAY, HOUR
+from finwatch.domain.records import Clock, ExceptionRecord, Step
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
+from streams.agents.documents import DocumentState
+from streams.agents.replay import Replay
+from streams.stage import InvalidEvent
+from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, payment
+
+
+def steps(replay: Replay) -> list[Step]:
+    return [step for step in latest(replay.outputs(STEP), "step_id").values() if not step.retracted]
+
+
+def clocks(replay: Replay) -> dict[str, Clock]:
+    return {clock.policy: clock for clock in latest(replay.outputs(CLOCK), "clock_id").values()}
+
+
+def exceptions(replay: Replay) -> dict[str, ExceptionRecord]:
+    return {record.type: record for record in latest(replay.outputs(EXCEPTION), "exception_id").values()}
+
+
+def test_who_decided_comes_from_the_log_not_from_the_document() -> None:
+    replay = documents("purchase_order")
+    replay.feed(
+        [
+            order("1", "2026-03-02 09:00", buyer="3"),
+            moved("purchase_order", "1", "2026-03-02 10:00", "submitted", "draft", "to approve", actor="5"),
+            order("1", "2026-03-02 10:00", state="to approve", buyer="3"),
+            moved("purchase_order", "1", "2026-03-03 10:00", "approved", "to approve", "purchase", decision="approved"),
+            order("1", "2026-03-03 10:00", state="purchase", buyer="3"),
+        ]
+    )
+    (step,) = steps(replay)
+    assert (step.role, step.decided_by, step.decision) == ("purchase_manager", "8", "approved")
+    assert step.wall_seconds == 24 * 3600
+    assert step.business_seconds == 8 * 3600
+    clock = clocks(replay)["order_approval"]
+    assert (clock.status, clock.business_seconds) == ("met", 8 * 3600)
+    assert not findings(replay)
+
+
+def test_a_change_seen_on_the_document_gives_way_to_the_log() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00"), bill("1", "2026-03-02 10:00:01", state="posted")])
+    (step,) = steps(replay)
+    assert (step.decision, step.decided_by) == ("approved", None)
+    # The log's time is the wall clock within the transaction, a little later than the document's.
+    replay.feed([moved("bill", "1", "2026-03-02 10:00:03", "posted", "draft", "posted")])
+    (step,) = steps(replay)
+    assert (step.decision, step.decided_by, step.decided_at) == ("approved", "8", at("2026-03-02 10:00:03"))
+
+
+def test_the_log_first_and_the_document_later() -> None:
+    replay = documents()
+    replay.feed(
+        [
+            bill("1", "2026-03-02 09:00"),
+            moved("bill", "1", "2026-03-02 10:00:03", "posted", "draft", "posted"),
+            bill("1", "2026-03-02 10:00:01", state="posted"),
+            bill("1", "2026-03-02 10:20:00", state="posted", amount_total=Decimal(7)),
+        ]
+    )
+    (step,) = steps(replay)
+    assert step.decided_at == at("2026-03-02 10:00:03")
+    assert step.decided_by == "8"
+
+
+def test_a_decision_that_nobody_waited_for_is_a_step_without_length() -> None:
+    replay = documents("purchase_order")
+    replay.feed(
+        [moved("purchase_order", "1", "2026-03-02 10:00", "approved", "draft", "purchase", decision="approved")]
+    )
+    (step,) = steps(replay)
+    assert (step.started_at, step.decided_at) == (at("2026-03-02 10:00"),) * 2
+    assert (step.wall_seconds, step.decision) == (None, "approved")
+
+
+def test_a_new_responsible_keeps_the_age_and_who_was_asked_first() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00", responsible="21"), bill("1", "2026-03-04 09:00", responsible="22")])
+    (step,) = steps(replay)
+    assert (step.person, step.asked_first, step.started_at) == ("22", "21", at("2026-03-02 09:00"))
+
+
+def test_deadlines_fire_with_no_event_and_once() -> None:
+    replay = documents("expense_report")
+    replay.feed([expense("1", "2026-03-02 09:00")])
+    replay.feed([moved("expense_report", "1", "2026-03-02 12:30", "submitted", "draft", "submit")])
+    due = at("2026-03-04 11:30")  # two business days: Monday afternoon, Tuesday, Wednesday morning until 12:30
+    assert clocks(replay)["expense_approval"].due_at == due
+    assert replay.view.rows.timeline.due("d:odoo:expense_report:1") == at("2026-03-03 16:30")  # 75 %
+    replay.heartbeat("odoo", due - 1, "log")
+    assert [f.level for f in findings(replay) if f.status == "open"] == ["warning_90"]
+    replay.heartbeat("odoo", due, "log")
+    (open_now,) = [f for f in findings(replay) if f.status == "open"]
+    assert (open_now.level, open_now.due_at, open_now.opened_at) == ("breach", due, due)
+    said = len(replay.view.outputs)
+    replay.heartbeat("odoo", due, "log")
+    assert len(replay.view.outputs) == said
+    assert clocks(replay)["expense_approval"].status == "breached"
+    replay.view.restart()
+    replay.heartbeat("odoo", due + DAY, "log")
+    assert len(replay.view.outputs) == said
+
+
+def test_a_late_stop_retracts_what_fired() -> None:
+    replay = documents("expense_report")
+    replay.feed([moved("expense_report", "1", "2026-03-02 12:30", "submitted", "draft", "submit")])
+    replay.heartbeat("odoo", at("2026-03-05 12:00"), "log")
+    assert clocks(replay)["expense_approval"].status == "breached"
+    late = moved("expense_report", "1", "2026-03-03 12:30", "approved", "submit", "approve", decision="approved")
+    replay.feed([late])
+    assert {f.level: f.status for f in findings(replay) if f.detector == "sla"} == {
+        "warning_75": "retracted",
+        "warning_90": "retracted",
+        "breach": "retracted",
+    }
+    clock = clocks(replay)["expense_approval"]
+    assert (clock.status, clock.breached_at, clock.stopped_at) == ("met", None, at("2026-03-03 12:30"))
+    (step,) = steps(replay)
+    assert step.decided_at == at("2026-03-03 12:30")
+
+
+def test_a_stop_after_the_due_time_fires_and_resolves_however_time_was_told() -> None:
+    told, untold = documents("expense_report"), documents("expense_report", lateness=30 * DAY)
+    submitted = moved("expense_report", "1", "2026-03-02 12:30", "submitted", "draft", "submit")
+    approved = moved("expense_report", "1", "2026-03-09 12:30", "approved", "submit", "approve", decision="approved")
+    for replay in (told, untold):
+        replay.feed([submitted, approved])
+    assert {(f.finding_id, f.status, f.opened_at) for f in findings(told)} == {
+        (f.finding_id, f.status, f.opened_at) for f in findings(untold)
+    }
+    assert {f.status for f in findings(told)} == {"resolved"}
+    assert {f.level for f in findings(told)} == {"warning_75", "warning_90", "breach", "stuck"}
+
+
+def test_an_overdue_bill_by_its_due_date_and_a_moved_one() -> None:
+    replay = documents()
+    known = {"due_date": day("2026-03-10"), "state": "posted", "responsible": "21"}
+    replay.feed([bill("1", "2026-03-02 09:00", due_date=day("2026-03-10"), responsible="21")])
+    replay.feed(
+        [moved("bill", "1", "2026-03-02 12:00", "posted", "draft", "posted"), bill("1", "2026-03-02 12:00", **known)]
+    )
+    due = at("2026-03-10 23:00")  # midnight in Brussels, winter time
+    assert clocks(replay)["vendor_payment"].due_at == due
+    replay.heartbeat("odoo", due, "log")
+    assert exceptions(replay)["overdue"].status == "open"
+    assert exceptions(replay)["overdue"].opened_at == due
+    # The due date was wrong: it moves, and what was said of the old one is taken back.
+    replay.feed([bill("1", "2026-03-11 09:00", **{**known, "due_date": day("2026-03-20")})])
+    assert exceptions(replay)["overdue"].status == "retracted"
+    assert {f.status for f in findings(replay) if f.rule == "vendor_payment"} == {"retracted"}
+    assert clocks(replay)["vendor_payment"].due_at == at("2026-03-20 23:00")
+    replay.feed(
+        [
+            moved("bill", "1", "2026-03-25 09:00", "paid", "not_paid", "paid", field="payment_state"),
+            bill("1", "2026-03-25 09:00", **{**known, "due_date": day("2026-03-20"), "payment_state": "paid"}),
+        ]
+    )
+    assert clocks(replay)["vendor_payment"].status == "breached"
+    assert exceptions(replay)["overdue"].status == "resolved"
+    assert exceptions(replay)["overdue"].resolved_at == at("2026-03-25 09:00")
+
+
+def test_content_exceptions_open_and_are_resolved() -> None:
+    replay = documents()
+    bad = {"reference": None, "origin": None, "amount_total": Decimal(5000), "state": "posted"}
+    replay.feed([bill("1", "2026-03-02 09:00", **bad)])
+    assert {name: e.status for name, e in exceptions(replay).items()} == {
+        "missing_order": "open",
+        "missing_reference": "open",
+    }
+    replay.feed([bill("1", "2026-03-03 09:00", **{**bad, "reference": "R-1"}, lines=[{"purchase_line_id": "4"}])])
+    assert {name: e.status for name, e in exceptions(replay).items()} == {
+        "missing_order": "resolved",
+        "missing_reference": "resolved",
+    }
+    replay.feed([bill("1", "2026-03-04 09:00", **bad)])
+    assert {e.version for e in exceptions(replay).values()} == {3}
+
+
+def test_history_exceptions() -> None:
+    replay = documents()
+    replay.feed(
+        [
+            bill("1", "2026-03-02 09:00", amount_total=Decimal(900)),
+            moved("bill", "1", "2026-03-02 10:00", "posted", "draft", "posted", actor="5"),
+            moved("bill", "1", "2026-03-02 11:00", "reset", "posted", "draft"),
+            moved("bill", "1", "2026-03-02 12:00", "cancelled", "draft", "cancel"),
+        ]
+    )
+    assert {name: e.status for name, e in exceptions(replay).items()} == {
+        "approval_by_creator": "open",
+        "reset_to_draft": "open",
+        "cancelled_after_posting": "open",
+    }
+    assert {f.rule for f in findings(replay) if f.detector == "exceptions"} == {
+        "approval_by_creator",
+        "cancelled_after_posting",
+    }
+
+
+def test_order_lines_that_do_not_agree() -> None:
+    replay = documents("purchase_order")
+    line = {"quantity": Decimal(10), "quantity_received": Decimal(4), "quantity_billed": Decimal(10)}
+    replay.feed([order("1", "2026-03-02 09:00", state="purchase", receipt_status="partial", lines=[line])])
+    assert set(exceptions(replay)) == {"billed_before_receipt"}
+    line = {"quantity": Decimal(10), "quantity_received": Decimal(10), "quantity_billed": Decimal(10)}
+    replay.feed([order("1", "2026-03-03 09:00", state="purchase", receipt_status="full", lines=[line])])
+    assert exceptions(replay)["billed_before_receipt"].status == "resolved"
+
+
+def test_a_rejected_payment() -> None:
+    replay = documents("payment")
+    replay.feed([payment("1", "2026-03-02 09:00"), payment("1", "2026-03-03 09:00", state="rejected")])
+    assert exceptions(replay)["blocked_payment"].status == "open"
+
+
+def test_a_deleted_bill_leaves_nothing_open() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00", reference=None, state="draft", origin=None, amount_total=Decimal(5000))])
+    replay.feed([bill("1", "2026-03-03 09:00", op="d")])
+    assert {step.decision for step in steps(replay)} == {"cancelled"}
+    assert {clock.status for clock in clocks(replay).values()} == {"cancelled"}
+    assert {e.status for e in exceptions(replay).values()} == {"resolved"}
+    assert not [f for f in findings(replay) if f.status == "open"]
+    totals = {kpi.kpi: kpi.value for kpi in replay.stage.kpis(replay.view, {"odoo": at("2026-03-04 09:00")})}  # type: ignore[attr-defined]
+    assert totals["documents_open"] == 0
+
+
+def test_a_repeat_changes_nothing() -> None:
+    replay = documents()
+    first = bill("1", "2026-03-02 09:00")
+    replay.feed([first])
+    said = len(replay.view.outputs)
+    assert replay.stage.apply(replay.view, first, 1) is False
+    assert len(replay.view.outputs) == said
+
+
+def test_an_event_whose_key_is_not_its_own_is_refused() -> None:
+    event = bill("1", "2026-03-02 09:00")
+    wrong = type(event)(**{**{f: getattr(event, f) for f in event.__struct_fields__}, "record_id": "2"})
+    replay = documents()
+    with pytest.raises(InvalidEvent):
+        replay.stage.apply(replay.view, wrong, 0)
+    assert not list(replay.view.rows.keys())
+
+
+def test_a_row_stays_flat_and_says_the_same() -> None:
+    replay = documents()
+    sizes = []
+    when = at("2026-03-02 09:00")
+    replay.feed([bill("1", when)])
+    for i in range(120):
+        replay.feed(
+            [
+                moved("bill", "1", when + (2 * i + 1) * HOUR, "posted", "draft", "posted"),
+                moved("bill", "1", when + (2 * i + 2) * HOUR, "reset", "posted", "draft"),
+            ]
+        )
+        row = replay.view.get("d:odoo:bill:1", DocumentState)
+        assert row is not None
+        sizes.append((len(row.facts), len(row.seen), len(row.machine.steps.steps)))
+    assert max(sizes[60:]) <= max(sizes[:60])
+    assert sum(step.decision == "approved" for step in steps(replay)) == 120
+    assert len({f.finding_id for f in findings(replay)}) == len(findings(replay))
+    assert replay.outputs(FINDING) is not None
