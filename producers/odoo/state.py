@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from finwatch.runtime.clock import Clock, SystemClock
 from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.publisher import Publisher
 from finwatch.runtime.topics import CAPTURE_STATE
@@ -57,16 +58,27 @@ class KafkaState:
     `consumer_config` is librdkafka's for this broker; `partitions` the topic's number of them.
     """
 
-    def __init__(self, publisher: Publisher, consumer_config: Mapping[str, Any], source: str, partitions: int) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        consumer_config: Mapping[str, Any],
+        source: str,
+        partitions: int,
+        *,
+        read_seconds: float = READ_SECONDS,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._publisher = publisher
+        self._read_seconds = read_seconds
         self._config = dict(consumer_config)
         self._source = source
-        self._partition = zlib.crc32(source.encode()) % partitions
+        self.partition = zlib.crc32(source.encode()) % partitions
 
     def store(self, values: Mapping[str, bytes]) -> None:
         """Publish values in order, to the source's partition."""
         for key, value in values.items():
-            self._publisher.publish(CAPTURE_STATE, f"{self._source}/{key}", value, partition=self._partition)
+            self._publisher.publish(CAPTURE_STATE, f"{self._source}/{key}", value, partition=self.partition)
 
     def load(self) -> dict[str, bytes]:
         """Read the source's partition to its end. Raises StateUnavailable."""
@@ -83,31 +95,37 @@ class KafkaState:
         prefix = f"{self._source}/"
         values: dict[str, bytes] = {}
         try:
-            partition = TopicPartition(CAPTURE_STATE, self._partition)
+            partition = TopicPartition(CAPTURE_STATE, self.partition)
             try:
-                _, end = consumer.get_watermark_offsets(partition, timeout=READ_SECONDS)
+                begin, end = consumer.get_watermark_offsets(partition, timeout=self._read_seconds)
             except KafkaException as error:
                 raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {_reason(error)}") from None
-            consumer.assign([TopicPartition(CAPTURE_STATE, self._partition, 0)])
-            while True:
-                records = consumer.consume(500, timeout=READ_SECONDS)
-                if not records:
-                    raise StateUnavailable(f"{CAPTURE_STATE} was not read to its end within {READ_SECONDS:.0f} s")
+            consumer.assign([TopicPartition(CAPTURE_STATE, self.partition, begin)])
+            position, last_read = begin, self._clock.monotonic()
+            while position < end:
+                # It waits for a full batch as long as it may: a short wait, and a limit on reading nothing at all.
+                records = consumer.consume(500, timeout=0.2)
+                if not records and self._clock.monotonic() - last_read > self._read_seconds:
+                    raise StateUnavailable(
+                        f"{CAPTURE_STATE} was not read to its end: nothing came for {self._read_seconds:.0f} s"
+                    )
                 for record in records:
+                    last_read = self._clock.monotonic()
                     failure = record.error()
                     if failure is not None:
                         if failure.code() == KafkaError._PARTITION_EOF:
-                            return values
+                            return values  # what compaction took from the end leaves no record before it
                         raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {failure.name()}")
+                    position = (record.offset() or 0) + 1
                     key = (record.key() or b"").decode("utf-8", "replace")
-                    if key.startswith(prefix):
-                        value = record.value()
-                        if value is None:
-                            values.pop(key[len(prefix) :], None)
-                        else:
-                            values[key[len(prefix) :]] = value
-                    if (record.offset() or 0) + 1 >= end:
-                        return values
+                    if not key.startswith(prefix):
+                        continue
+                    value = record.value()
+                    if value is None:
+                        values.pop(key[len(prefix) :], None)
+                    else:
+                        values[key[len(prefix) :]] = value
+            return values
         finally:
             consumer.close()
 
