@@ -604,6 +604,51 @@ def _settle(tx: Transaction, move: int, counterpart: int, payment: int, on: date
         tx.raw("account.move", move, {"matched_payment_ids": [*(row.get("matched_payment_ids") or ()), payment]})
 
 
+def reset_payment(tx: Transaction, payment: int) -> None:
+    """`action_draft` of a payment: its bills are open again.
+
+    In 18 the posted journal entry is deleted without trace, and its number is free again; in 17 it becomes a draft.
+    """
+    row = tx.row("account.payment", payment)
+    entry = row.get("move_id")
+    if not entry:
+        raise user_error("The payment is a draft already.")
+    for line in tx.children("account.move", entry, "line_ids"):
+        for side, other in (("matched_credit_ids", "credit_move_id"), ("matched_debit_ids", "debit_move_id")):
+            for partial in tx.children("account.move.line", line, side):
+                _reopen(tx, partial, other)
+    if tx.db.major >= 18:
+        tx.write("account.payment", payment, {"state": "draft", "move_id": None, "is_reconciled": False})
+        tx.unlink("account.move", entry)
+    else:
+        tx.write("account.payment", payment, {"is_reconciled": False})
+        draft_move(tx, entry)
+
+
+def _reopen(tx: Transaction, partial: int, other: str) -> None:
+    """Take one reconciliation back: the counterpart's entry is unpaid by its amount again."""
+    reconciliation = tx.row("account.partial.reconcile", partial)
+    amount = reconciliation["amount"]
+    counterpart = tx.row("account.move.line", reconciliation[other])
+    move = tx.row("account.move", counterpart["move_id"])
+    residual = money((move.get("amount_residual") or 0.0) + amount)
+    tx.unlink("account.partial.reconcile", partial)
+    if reconciliation.get("full_reconcile_id") and tx.get(
+        "account.full.reconcile", reconciliation["full_reconcile_id"]
+    ):
+        tx.unlink("account.full.reconcile", reconciliation["full_reconcile_id"])
+    open_again = {"reconciled": False, "full_reconcile_id": None, "matching_number": None}
+    balance = money(amount if counterpart["balance"] > 0 else -amount)
+    tx.raw("account.move.line", counterpart["id"], open_again | {"amount_residual": balance})
+    total = move.get("amount_total") or 0.0
+    values = {
+        "amount_residual": residual,
+        "amount_residual_signed": money(_sign(str(move["move_type"])) * residual),
+        "payment_state": "not_paid" if residual >= total else "partial",
+    }
+    tx.write("account.move", move["id"], values)
+
+
 def bank_line(tx: Transaction, on: date, amount: float, label: str, partner: int | None = None) -> int:
     """A line of a bank statement, with the journal entry it delegates to; not reconciled yet."""
     currency = _currency(tx)
@@ -770,6 +815,7 @@ METHODS: dict[tuple[str, str], Callable[[Transaction, int], Any]] = {
     ("account.move", "action_post"): post_move,
     ("account.move", "button_draft"): draft_move,
     ("account.move", "button_cancel"): cancel_move,
+    ("account.payment", "action_draft"): reset_payment,
     ("purchase.order", "button_confirm"): confirm_order,
     ("purchase.order", "button_approve"): approve_order,
     ("purchase.order", "button_cancel"): cancel_order,

@@ -254,8 +254,18 @@ class Call:
                         "You can't delete a posted journal item. Don’t play games with your accounting records; "
                         "reset the journal entry to draft before deleting it."
                     )
+                self._audit_trail(tx, record_id)
                 tx.unlink(self.model, record_id)
         return True
+
+    def _audit_trail(self, tx: Transaction, record_id: int) -> None:
+        """With the company's audit trail on (18), an entry that was posted once stays."""
+        if self.model != "account.move" or not self.db.has("res.company", "check_account_audit_trail"):
+            return
+        row = tx.row(self.model, record_id)
+        company = tx.get("res.company", row.get("company_id") or 0) or {}
+        if row.get("posted_before") and company.get("check_account_audit_trail"):
+            raise user_error("You cannot remove parts of the audit trail.")
 
     def _business(self, method: str, positional: list[Any]) -> bool:
         self._may("write")

@@ -177,6 +177,18 @@ def test_business_methods_run_and_posted_entries_cannot_be_deleted(client: Clien
     assert client.call(SERVICE, "account.move", "action_post", draft) == "odoo.exceptions.AccessError"
 
 
+def test_the_audit_trail_keeps_what_was_posted_once(client: Client, company: Company) -> None:
+    posted = [["move_type", "=", "in_invoice"], ["state", "=", "posted"], ["payment_state", "=", "not_paid"]]
+    bill = client.call(SERVICE, "account.move", "search", posted, limit=1)
+    assert client.call(ADMIN, "account.move", "button_draft", bill) is True
+    company.db.tables["res.company"].rows[1]["check_account_audit_trail"] = True
+    try:
+        assert client.call(ADMIN, "account.move", "unlink", bill) == "odoo.exceptions.UserError"
+    finally:
+        company.db.tables["res.company"].rows[1]["check_account_audit_trail"] = False
+    assert client.call(ADMIN, "account.move", "unlink", bill) is True
+
+
 def test_unknown_paths_and_health(client: Client, odoo: SimulatedOdoo) -> None:
     assert json.loads(client.post(b"{}", "/web/nowhere")[2])["error"]["data"]["name"] == "werkzeug.exceptions.NotFound"
     connection = http.client.HTTPConnection(odoo.host, odoo.port, timeout=20)

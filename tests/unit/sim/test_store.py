@@ -202,6 +202,29 @@ def test_a_deleted_bill_leaves_nothing_and_its_number_comes_again(office: Office
     assert db.tables["account.move"].rows[first]["name"] == "BILL/2026/11/0001"
 
 
+def test_a_payment_that_is_reset_loses_its_entry_in_18(office: Office) -> None:
+    bill = office.bill(START, post=True)
+    db = office.db
+    with db.begin(START + timedelta(days=1), uid=office.staff.treasurers[0].uid) as tx:
+        payment = actions.pay(tx, [bill], DAY)
+    entry = db.tables["account.payment"].rows[payment]["move_id"]
+    number = db.tables["account.move"].rows[entry]["name"]
+    with db.begin(START + timedelta(days=2)) as tx:
+        actions.reset_payment(tx, payment)
+    row = db.tables["account.move"].rows[bill]
+    assert (row["payment_state"], row["amount_residual"], row["amount_residual_signed"]) == ("not_paid", 121.0, -121.0)
+    assert not db.tables["account.partial.reconcile"].rows
+    if db.major == 17:
+        assert db.tables["account.move"].rows[entry]["state"] == "draft"
+        return
+    assert entry not in db.tables["account.move"].rows
+    assert db.tables["account.payment"].rows[payment]["move_id"] is None
+    assert [t[:3] for t in office.tracking("account.payment", payment)] == [("state", "Paid", "Draft")]
+    with db.begin(START + timedelta(days=3)) as tx:
+        again = actions.pay(tx, [bill], DAY)
+    assert db.tables["account.payment"].rows[again]["name"] == number
+
+
 def test_open_transactions_do_not_share_a_number(office: Office) -> None:
     a, b = office.bill(START), office.bill(START)
     t1, t2 = office.db.begin(START), office.db.begin(START)
