@@ -1,7 +1,7 @@
 """`finwatch store`: set the store up and look after it."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,16 +23,40 @@ app = typer.Typer(no_args_is_help=True, help="The store: its tables and views, a
 def open_store(
     embedded: Path | None, *, database: bool = True, session: Mapping[str, Any] | None = None
 ) -> Iterator[tuple["Client", "Settings"]]:
-    """A client of the configured store, or of an embedded directory's, closed at the end; and the settings."""
+    """A client of the configured store, or of an embedded directory's, closed at the end; and the settings.
+
+    Raises StoreUnavailable (also for a directory that another process has open) and ConfigError.
+    """
     from finwatch.local.access import settings_for
     from finwatch.runtime.store import connect
 
     settings = settings_for(embedded)
-    client = connect(settings.clickhouse, database=database, session=session)
-    try:
+    with ExitStack() as opened:
+        if settings.embedded is not None and settings.clickhouse.path is not None:
+            client = _open_directory(opened, settings, database, session or {})
+        else:
+            client = connect(settings.clickhouse, database=database, session=session)
+        opened.callback(client.close)
         yield client, settings
-    finally:
-        client.close()
+
+
+def _open_directory(opened: ExitStack, settings: "Settings", database: bool, session: Mapping[str, Any]) -> "Client":
+    """Open the engine of an embedded directory that no stack runs on, as the stack itself would."""
+    from finwatch.local.files import DirectoryInUse
+    from finwatch.local.store import Store
+    from finwatch.runtime.store import STORE_ERRORS, StoreUnavailable, first_line
+
+    assert settings.embedded is not None
+    try:
+        store = opened.enter_context(Store(settings.embedded))
+        client: Client = store.client(settings.clickhouse.database if database else None, **session)
+    except DirectoryInUse as error:
+        raise StoreUnavailable(str(error), "wait for it, or end it") from None
+    except STORE_ERRORS as error:
+        raise StoreUnavailable(
+            f"the store in {settings.embedded} cannot be opened: {first_line(error)}", "run: finwatch store migrate"
+        ) from None
+    return client
 
 
 @app.command()

@@ -3,6 +3,7 @@
 An engine in this process (`clickhouse.path`) locks its directory: one process a directory, one directory a process.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ EMBEDDED_SESSION: Mapping[str, Any] = {
     "implicit_select": 0,
     "fsync_metadata": 1,
 }
+
+# It logs each failed request by itself, with a stack trace; who calls says what failed, in one line.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 _DENIED = (192, 193, 194, 497, 516)  # unknown user, wrong password, required password, no grant, authentication failed
 
@@ -122,15 +126,18 @@ def connect(
             raise StoreUnavailable(
                 f"ClickHouse at {address(settings)} has no database {settings.database}", "run: finwatch store migrate"
             ) from None
-        raise StoreUnavailable(
-            f"ClickHouse at {address(settings)} does not answer: {first_line(error)}",
-            "start it, or set FINWATCH_CLICKHOUSE_URL",
-        ) from None
-    except STORE_ERRORS as error:
-        raise StoreUnavailable(
-            f"ClickHouse at {address(settings)} cannot be reached: {type(error).__name__}",
-            "start it, or set FINWATCH_CLICKHOUSE_URL",
-        ) from None
+        if code is not None:
+            raise StoreUnavailable(
+                f"ClickHouse at {address(settings)} refuses a connection: {first_line(error)}",
+                "see the message; finwatch doctor says more",
+            ) from None
+        raise _unreachable(settings) from None
+    except STORE_ERRORS:
+        raise _unreachable(settings) from None
+
+
+def _unreachable(settings: ClickHouseSettings) -> StoreUnavailable:
+    return StoreUnavailable(f"no ClickHouse answers at {address(settings)}", "start it, or set FINWATCH_CLICKHOUSE_URL")
 
 
 def _open(
