@@ -5,6 +5,11 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
+from finwatch.cli import findings, query, sim, sink, store, topics
+from finwatch.cli.capture import capture
+from finwatch.cli.demo import demo
+from finwatch.cli.doctor import doctor
+from finwatch.cli.stream import stream
 
 app = typer.Typer(
     name="finwatch",
@@ -30,3 +35,15 @@ def _root(
     ] = False,
 ) -> None:
     """Options of every command come after its name."""
+
+
+app.command()(demo)
+app.command()(capture)
+app.command()(stream)
+app.add_typer(sink.app, name="sink")
+app.command("query")(query.command)
+app.command("findings")(findings.command)
+app.command()(doctor)
+app.add_typer(topics.app, name="topics")
+app.add_typer(store.app, name="store")
+app.add_typer(sim.app, name="sim")

@@ -34,7 +34,8 @@ from finwatch.domain.history import Machine, Touched
 from finwatch.domain.identity import parse_document_key
 from finwatch.domain.policy import EMPTY_REACTION, Policy, PolicySet
 from finwatch.domain.records import Kpi
-from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, entity_topic
+from finwatch.runtime.topics import CLOCK, ENTITY_TOPICS, EXCEPTION, FINDING, STEP
+from finwatch.runtime.topics import ENTITIES as ALL_ENTITIES
 from streams.agents import tally
 from streams.agents.detector import Change, DocumentDetector
 from streams.agents.tally import Tally
@@ -74,7 +75,8 @@ class DocumentsStage:
     """Approvals, clocks and exceptions of each document."""
 
     name = "documents"
-    topics = tuple(entity_topic(entity) for entity in ENTITIES)
+    # All, also those without a rule: what is wrong on them is a dead letter, and no topic is left unread.
+    topics = ENTITY_TOPICS
     projections: Mapping[str, type[Struct]] = DOCUMENT_PROJECTIONS
 
     def __init__(self, policies: PolicySet, detectors: Sequence[DocumentDetector] = ()) -> None:
@@ -97,6 +99,8 @@ class DocumentsStage:
         row = view.get(key, DocumentState)
         if row is None:
             _check(event)
+            if event.entity not in self._detectors:
+                return None  # an entity without rules: nothing is kept of it
             row = DocumentState()
             row.day = event.occurred_at // DAY
             new = True
@@ -318,7 +322,7 @@ def _check(event: Event) -> None:
     """A document's first event must agree with itself: later ones are keyed by the same text."""
     if event.document_key != f"{event.source}:{event.entity}:{event.record_id}" or ":" in event.source:
         raise InvalidEvent("invalid_event", "document_key does not say source:entity:record_id")
-    if event.entity not in ENTITIES:
+    if event.entity not in ALL_ENTITIES:
         raise InvalidEvent("invalid_event", "the documents stage does not know this entity")
 
 
