@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from tests.parts.environment import missing
 from tests.parts.kafka import Kafka
 from tests.parts.process import NotReady, Server
 from tests.parts.registry import Registry
@@ -77,6 +78,15 @@ def test_registered_schemas_keep_their_ids_over_a_crash(registry: Registry) -> N
     assert "A" in httpx2.get(f"{registry.url}/schemas/ids/{first}").json()["schema"]
     assert "B" in httpx2.get(f"{registry.url}/schemas/ids/{second}").json()["schema"]
     assert register("parts.B", '{"type":"record","name":"B","fields":[]}') == second
+
+
+def test_a_missing_part_is_a_skip_on_a_laptop_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="Go is not here"):
+        missing("Go is not here")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="Go is not here"):
+        missing("Go is not here")
 
 
 def test_a_server_that_ends_by_itself_says_why(tmp_path: Path) -> None:
