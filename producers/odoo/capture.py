@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from prometheus_client import Counter
+
 from finwatch.runtime.clock import Clock
 from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
@@ -28,7 +30,7 @@ from producers.odoo.reader import NO_SUCH, Batch, Reader
 from producers.odoo.state import MemoryState, StateStore
 from producers.odoo.tracking import Tracked
 from producers.odoo.transport import Transport
-from producers.odoo.values import Row, moment
+from producers.odoo.values import Row, moment, parse_moment
 
 LOG = tracking.VALUE_MODEL
 RETRY_STOPPED_SECONDS = 600.0
@@ -106,6 +108,7 @@ class Capture:
         self._last_event: datetime | None = None
         self._now: datetime | None = None
         self._published = 0
+        self._counted: dict[tuple[str, str, str], Counter] = {}
         if settings.overlap < windows.SAFE_OVERLAP:
             self._log.warning(
                 "overlap below Odoo's limit of a transaction: late commits may be lost",
@@ -369,9 +372,12 @@ class Capture:
         self._publisher.publish(entity_topic(event.entity), event.key, self._encode(event.record, event.content))
         self._published += 1
         content = event.content
-        self._metrics.counter("capture_events").labels(
-            self._settings.source, event.entity, str(content["op"]), str(content["mode"])
-        ).inc()
+        labels = (event.entity, str(content["op"]), str(content["mode"]))
+        counted = self._counted.get(labels)
+        if counted is None:
+            counted = self._metrics.counter("capture_events").labels(self._settings.source, *labels)
+            self._counted[labels] = counted
+        counted.inc()
         occurred = content["occurred_at"]
         if isinstance(occurred, datetime) and (self._last_event is None or occurred > self._last_event):
             self._last_event = occurred
@@ -499,10 +505,13 @@ def _stamp(row: Row) -> datetime | None:
 
 
 def _version_time(row: Row, lines: dict[str, list[Row]]) -> datetime:
-    """When a document was last written: the newest stamp of its row, of what it is joined with, and of its lines."""
-    stamps = [_stamp(row), *(moment(row, name) for name in row if name.endswith(".write_date"))]
-    stamps += [_stamp(line) for of_model in lines.values() for line in of_model]
-    known = [stamp for stamp in stamps if stamp is not None]
+    """When a document was last written: the newest stamp of its row, of what it is joined with, and of its lines.
+
+    Odoo's stamps sort as text, so one of them is read. Raises Malformed.
+    """
+    stamps = [row[name] for name in row if name.endswith("write_date")]
+    stamps += [line.get("write_date") for of_model in lines.values() for line in of_model]
+    known = [stamp for stamp in stamps if isinstance(stamp, str)]
     if not known:
         raise Malformed("write_date is empty")
-    return max(known)
+    return parse_moment(max(known), "write_date")

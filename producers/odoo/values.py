@@ -84,6 +84,8 @@ def number(row: Row, field: str) -> Decimal | None:
 
 def decimal(value: Any, field: str) -> Decimal:
     """Exact decimal of a JSON number. Raises Malformed for what is not finite or has more than 22 integer digits."""
+    if value.__class__ is float and -1e15 < value < 1e15 and round(value, 6) == value:
+        return Decimal(repr(value))  # nearly all there are: nothing to round
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Malformed(f"{field} is not a number")
     result = Decimal(str(value))
