@@ -31,6 +31,11 @@ Row = dict[str, Any]
 ParentKey = int | tuple[str, int]
 
 
+_LISTS: dict[str, list[tuple[str, str, Inverse]]] = {}  # by the model of the children
+for (_parent, _list), _inverse in INVERSES.items():
+    _LISTS.setdefault(_inverse.model, []).append((_parent, _list, _inverse))
+
+
 class SerializationFailure(OdooError):
     """Two transactions changed the same row; the one that commits second loses (PostgreSQL, repeatable read)."""
 
@@ -82,8 +87,10 @@ class Table:
                 insort(self.ids, record_id)
             self.last_id = max(self.last_id, record_id)
         self._index(old, row)
-        for name, newest in self.newest.items():
-            self.newest[name] = max(newest, row.get(name) or "")
+        for name in ("create_date", "write_date"):
+            value = row.get(name)
+            if value and value > self.newest[name]:
+                self.newest[name] = value
         self.rows[record_id] = row
 
     def drop(self, record_id: int) -> None:
@@ -470,8 +477,8 @@ class Transaction:
 
     def _relink(self, model: str, row: Row, *, remove: bool) -> None:
         """Keep lists that captured rows carry themselves in step with rows that come and go."""
-        for (parent_model, list_field), inverse in INVERSES.items():
-            if inverse.model != model or not inverse.admits(row):
+        for parent_model, list_field, inverse in _LISTS.get(model, ()):
+            if not inverse.admits(row):
                 continue
             key = parent_key(row, inverse.field)
             if key is None or (isinstance(key, tuple) and key[0] != parent_model):
