@@ -58,7 +58,7 @@ def demo(
     Exit codes: 0 done, 69 a part did not start, 130 stopped by Ctrl-C (nothing is left running).
     """
     from finwatch.cli.serving import stop_on_signals
-    from finwatch.local.demonstration import Demonstration, Scenario, made_by_demo, settle
+    from finwatch.local.demonstration import LATENESS, Demonstration, Scenario, made_by_demo, settle
     from finwatch.local.embedded import open_embedded, wait_until_stored
     from finwatch.runtime.exits import ExitCode
     from finwatch.runtime.logging import configure_logging
@@ -72,7 +72,8 @@ def demo(
     stop = stop_on_signals()
     began = time.monotonic()
     live = not once and not as_json and sys.stdout.isatty()
-    with err.status("starting broker, store and streams") as status, open_embedded(directory) as (stack, settings):
+    opening = open_embedded(directory, lateness=LATENESS)
+    with err.status("starting broker, store and streams") as status, opening as (stack, settings):
         status.update("making the company")
         company = Demonstration(settings, scenario, stop)
         company.start()

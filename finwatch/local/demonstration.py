@@ -20,6 +20,8 @@ from finwatch.sim import Company, Label, SimulatedOdoo
 SOURCE = "demo"
 START = datetime(2026, 10, 5, tzinfo=UTC)
 BUSY_STEP, QUIET_STEP = timedelta(hours=1), timedelta(hours=6)
+# The company is looked at once a step, so what is seen may be a step old; deadlines wait for that long.
+LATENESS = BUSY_STEP.total_seconds()
 _KEY = b"an invented company has no accounts to hide"
 _MARK = "demo.json"
 

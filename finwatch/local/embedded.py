@@ -18,13 +18,16 @@ PAUSE = 0.1
 
 @contextmanager
 def open_embedded(
-    directory: Path, *, partitions: int | None = None, policy: Path | None = None
+    directory: Path, *, partitions: int | None = None, policy: Path | None = None, lateness: float | None = None
 ) -> Iterator[tuple[EmbeddedStack, Settings]]:
     """The stack of `directory` with sink and streams, running until the block ends.
 
+    `policy`: a policy file for the streams; `lateness`: allowed lateness in seconds, other than the configured one.
     Raises DirectoryInUse, StackError, BrokerUnavailable; see `finwatch.local.stack`.
     """
     environment = {"FINWATCH_POLICY": str(policy.resolve())} if policy is not None else {}
+    if lateness is not None:
+        environment["FINWATCH_STREAM_LATENESS_SECONDS"] = str(lateness)
     streams = Child("streams", _python("finwatch.local.stream_process"), order=20, environment=environment)
     with EmbeddedStack(directory, services=(CLICKHOUSE_SINK,), children=(streams,), partitions=partitions) as stack:
         yield stack, settings_for(directory)
