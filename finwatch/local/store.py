@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from finwatch.local.files import DirectoryLock, write_whole
@@ -47,11 +48,24 @@ _USERS = """<clickhouse>
 <result_overflow_mode>throw</result_overflow_mode>
 </default></profiles>
 <users><default><password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
-<grants><query>GRANT SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE DICTIONARY, CREATE FUNCTION, CREATE TEMPORARY TABLE, DROP, TRUNCATE, OPTIMIZE, BACKUP, KILL QUERY, SHOW, SYSTEM, dictGet, TABLE ENGINE ON *.*</query></grants>
+<grants><query>GRANT SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE FUNCTION, CREATE TEMPORARY TABLE, DROP, TRUNCATE, OPTIMIZE, KILL QUERY, SHOW, SYSTEM ON *.*</query>
+{engines}</grants>
 </default></users>
 <quotas><default/></quotas>
 </clickhouse>
 """  # noqa: E501
+
+
+_ENGINES = (
+    *(f"{kind}MergeTree" for kind in ("", "Replacing", "Summing", "Aggregating", "Collapsing", "VersionedCollapsing")),
+    "CoalescingMergeTree",
+    "Memory",
+    "Null",
+    "Set",
+    "Join",
+    "Buffer",
+)
+"""Table engines that keep their data in the store. The others (File, URL, S3, MySQL ...) reach outside of it."""
 
 
 class Store:
@@ -76,8 +90,9 @@ class Store:
             os.environ["TMPDIR"] = str(run / "tmp")
             os.environ["TZ"] = "UTC"
             time.tzset()
+            engines = "\n".join(f"<query>GRANT TABLE ENGINE ON {name}</query>" for name in _ENGINES)
             users, config = run / "users.xml", run / "config.xml"
-            write_whole(users, _USERS.format(result=RESULT_BYTES))
+            write_whole(users, _USERS.format(result=RESULT_BYTES, engines=engines))
             write_whole(config, _CONFIG.format(users=escape(str(users)), memory=memory))
             self._options = {"config-file": str(config)}
             # 3. The engine itself.
@@ -89,11 +104,9 @@ class Store:
     def connect(self) -> Any:
         """A connection of chdb to this store."""
         import chdb  # 0.4 s and 200 MB: only the process that opens the store pays for it
-        from clickhouse_connect.driver._chdbclient import build_connection_string
 
-        return chdb.connect(  # type: ignore[no-untyped-call]
-            build_connection_string(str(self.path), self._options)
-        )
+        address = f"{self.path}?{urlencode(self._options)}"
+        return chdb.connect(address)  # type: ignore[no-untyped-call]
 
     def client(self, database: str | None = None, **settings: Any) -> Any:
         """A clickhouse-connect client for code of this process; one a thread, closed before the store is."""

@@ -51,7 +51,8 @@ class Front:
         app.router.add_get("/ping", self._ok)
         app.router.add_get("/replicas_status", self._ok)
         app.router.add_get("/health", self._health)
-        app.router.add_route("*", "/", self._query)
+        app.router.add_get("/", self._query)  # and HEAD
+        app.router.add_post("/", self._query)
         return app
 
     def close(self) -> None:
@@ -77,8 +78,6 @@ class Front:
             "X-ClickHouse-Query-Id": request.query.get("query_id", ""),
         }
         try:
-            if request.method not in ("GET", "HEAD", "POST"):
-                raise refused(501, "METHOD_NOT_ALLOWED", "use GET or POST")
             user = authenticate(self._users, request.headers, request.query)
             started = time.perf_counter()
             query = await self._read(request, user)
@@ -97,12 +96,11 @@ class Front:
             else:
                 _log.exception("a request failed inside the front")
                 error = refused(1002, "UNKNOWN_EXCEPTION", f"the front failed: {type(caught).__name__}")
-            status = 405 if error.code == 501 else error.status
             headers["X-ClickHouse-Exception-Code"] = str(error.code)
             if request.transport is not None and not request.content.at_eof():
                 # The rest of a refused body is not read: this connection ends with the answer.
                 headers["Connection"] = "close"
-            return web.Response(status=status, text=error.text.rstrip("\n") + "\n", headers=headers)
+            return web.Response(status=error.status, text=error.text.rstrip("\n") + "\n", headers=headers)
 
     async def _read(self, request: web.Request, user: User) -> Query | None:
         """The request as a query, its body read to the end; None for a request without SQL."""

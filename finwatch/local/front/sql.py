@@ -21,6 +21,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DATA_START = re.compile(rb"[ \t\f]*(?:\r?\n)?")
+_REACHES_OUT = frozenset({b"file", b"python", b"embeddedrocksdb"})
+"""Functions and engines that no grant closes and that read files (`SELECT file('/etc/passwd')` works in the embedded
+engine, also for a readonly user), objects of this process, or make directories outside of the store."""
 READS = frozenset({b"SELECT", b"WITH", b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK"})
 
 
@@ -70,7 +73,7 @@ def parse(sql: bytes) -> Statement:
     """Read one statement.
 
     Raises StoreError: 62 for an empty one and for several in one request (the engine would take them, a server does
-    not), 497 for INTO OUTFILE and FROM INFILE (they would reach the store's own files).
+    not), 497 for what would reach files of this machine: INTO OUTFILE, FROM INFILE, file() and its like.
     """
     kind = b""
     output_format = ""
@@ -87,18 +90,18 @@ def parse(sql: bytes) -> Statement:
             kind = token.text.upper()
         if token.is_word(b"OUTFILE", b"INFILE") and previous is not None and previous.is_word(b"INTO", b"FROM"):
             raise refused(497, "ACCESS_DENIED", "INTO OUTFILE and FROM INFILE are not allowed in the embedded store")
+        if token.text == b"(" and previous is not None:
+            _check_call(previous)
         inserts = inserts or (token.depth == 0 and token.is_word(b"INSERT"))
         if wants_format and token.kind != "word":
             wants_format = False  # format() is a function
         if wants_format:
             wants_format = False
             output_format = token.text.decode("utf-8", "replace")
-            if kind == b"INSERT":
+            if kind == b"INSERT" and output_format.upper() != "VALUES":
                 return _insert(sql, format_word=previous, name=token)
         elif token.depth == 0 and token.is_word(b"FORMAT") and previous is not None:
             wants_format = True
-        elif kind == b"INSERT" and token.depth == 0 and token.is_word(b"VALUES"):
-            return Statement(kind, sql)
         elif kind == b"INSERT" and token.depth == 0 and token.is_word(b"SELECT", b"WITH"):
             kind = b"INSERT SELECT"
         previous = token
@@ -107,6 +110,20 @@ def parse(sql: bytes) -> Statement:
     return Statement(
         kind.removesuffix(b" SELECT"), sql, output_format=output_format, reads=kind in READS and not inserts
     )
+
+
+def _check_call(name: _Token) -> None:
+    if name.kind == "word":
+        called = name.text.lower()
+    elif name.text[:1] in (b"`", b'"'):
+        called = name.text[1:-1].lower()
+    else:
+        return
+    # A quoted name may spell its letters as escapes.
+    if called in _REACHES_OUT or b"\\" in called:
+        raise refused(
+            497, "ACCESS_DENIED", f"{called.decode('utf-8', 'replace')}() is not allowed in the embedded store"
+        )
 
 
 def _insert(sql: bytes, format_word: _Token | None, name: _Token) -> Statement:

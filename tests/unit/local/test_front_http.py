@@ -205,6 +205,14 @@ def test_what_is_not_spoken_is_refused(store: RunningStore, address: dict[str, s
     assert ask(store, "SELECT 1", address=address).code == code
 
 
+@pytest.mark.parametrize("user", ["default", "reader"])
+def test_no_file_of_the_machine_is_read(store: RunningStore, user: str) -> None:
+    for sql in ("SELECT file('/etc/passwd')", "SELECT * FROM file('/etc/passwd', 'LineAsString')"):
+        assert ask(store, sql, user=user).code == 497
+    secret = store.directory / "secrets" / "store-default"
+    assert store.password().encode() not in ask(store, f"SELECT `file`('{secret}')", user=user).body
+
+
 def test_empty_and_odd_methods(store: RunningStore) -> None:
     assert ask(store, b"", method="POST").code == 62
     assert ask(store, method="GET").body == b"Ok.\n"

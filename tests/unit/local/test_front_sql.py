@@ -75,6 +75,15 @@ def test_what_only_reads(sql: bytes, reads: bool) -> None:
         (b"SELECT 1 INTO OUTFILE '/tmp/x'", 497),
         (b"SELECT 1 into/**/outfile '/tmp/x' FORMAT CSV", 497),
         (b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT LineAsString", 497),
+        (b"SELECT file('/etc/passwd')", 497),
+        (b"SELECT FILE /* */ ('/etc/passwd')", 497),
+        (b"SELECT `file`('/etc/passwd')", 497),
+        (b"SELECT \"file\"('/etc/passwd')", 497),
+        (b"SELECT `\\x66ile`('/etc/passwd')", 497),
+        (b"INSERT INTO t VALUES (1, file('/etc/passwd'))", 497),
+        (b"INSERT INTO t FORMAT Values (file('/etc/passwd'))", 497),
+        (b"SELECT * FROM Python(x)", 497),
+        (b"CREATE TABLE t (k String) ENGINE = EmbeddedRocksDB(0, '/tmp/x') PRIMARY KEY k", 497),
     ],
 )
 def test_refused(sql: bytes, code: int) -> None:
@@ -86,6 +95,8 @@ def test_refused(sql: bytes, code: int) -> None:
 def test_words_inside_text_are_not_keywords() -> None:
     assert parse(b"SELECT 'INTO OUTFILE', \"FROM INFILE\" FROM `a;b`").reads
     assert parse(b"SELECT 1; -- and done\n").reads
+    assert parse(b"SELECT file, 'file(' FROM t WHERE python > (1)").reads
+    assert parse(b"INSERT INTO t VALUES (1, 'file(2)'), (3, 'a;b')").kind == b"INSERT"
 
 
 def test_kill_query_looks_for_the_clients_id() -> None:
