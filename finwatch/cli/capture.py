@@ -40,7 +40,17 @@ def capture(
     configure_logging(settings.loglevel, settings.logformat)
     if json and not once:
         raise Failed("--json goes with --once", "add --once, or leave --json away")
-    published = run(settings, stop_on_signals(), once=once)
+    gate = None
+    if settings.embedded is not None:
+        if not settings.incarnation:
+            raise Failed(
+                f"no embedded stack runs on {settings.embedded}",
+                "start one there first (`finwatch demo --embedded DIR`), or leave --embedded away for a real broker",
+            )
+        from finwatch.local.embedded import producer_gate
+
+        gate = producer_gate(settings)
+    published = run(settings, stop_on_signals(), once=once, gate=gate)
     if json:
         show_json({"source": settings.odoo.source, "events": published})
     elif once:

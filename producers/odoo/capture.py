@@ -242,6 +242,25 @@ class Capture:
         self._report_age()
         return self._published - before
 
+    def delete(self, model: str, record_ids: Iterable[int], now: datetime | None = None) -> int:
+        """Publish the deletion of records that the source no longer has; number of events published.
+
+        For whoever notices that they are missing: ids that were never published, or were deleted already, are left
+        out. `SeenHashes.ids` lists the candidates. Ends with a settle.
+        """
+        reader, memory = self._ready()
+        before, hashes = self._published, memory.hashes[model]
+        at = now if now is not None else self._clock.now()
+        for record_id in record_ids:
+            digest = hashes.get(record_id)
+            if digest is not None:
+                self._publish(
+                    events.deleted_event(reader.source, model, record_id, digest, at, self._settings.timeline)
+                )
+                hashes.forget(record_id)
+        self._settle(force=True)
+        return self._published - before
+
     def run(self, stop: threading.Event) -> None:
         """Snapshot, then poll until `stop` is set. Waits out what passes; raises what does not (AccessDenied)."""
         waits = backoff()

@@ -10,7 +10,7 @@ import msgspec
 
 from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.clock import to_micros
-from finwatch.runtime.topics import entity_record
+from finwatch.runtime.topics import ENTITIES, entity_record
 from producers.odoo.mapping.spec import Document, Source
 from producers.odoo.tracking import Tracked, transition_body
 
@@ -45,10 +45,18 @@ class Sighting:
 
 
 def content_hash(document: Document) -> bytes:
-    """16 bytes over what a document says, apart from when and by whom it was last written. Never all zeros."""
+    """16 bytes over what a document says, apart from when and by whom it was last written.
+
+    The first byte is the entity's (never 0), so that a record that is gone can still be named: see `entity_of`.
+    """
     content = {name: value for name, value in document.body.items() if name not in _NOT_CONTENT}
-    digest = blake2b(_encoder.encode((document.entity, document.company_id, content)), digest_size=HASH_BYTES).digest()
-    return digest if any(digest) else b"\x01" * HASH_BYTES
+    encoded = _encoder.encode((document.company_id, content))
+    return bytes((ENTITIES.index(document.entity) + 1,)) + blake2b(encoded, digest_size=HASH_BYTES - 1).digest()
+
+
+def entity_of(digest: bytes) -> str:
+    """Entity of the document that a content hash was made of."""
+    return ENTITIES[digest[0] - 1]
 
 
 def _header(source: Source, model: str, entity: str, record_id: str, seen: Sighting) -> dict[str, Any]:
@@ -140,18 +148,23 @@ def transition_event(source: Source, change: Tracked, document: Document, seen: 
 
 
 def deleted_event(
-    source: Source, model: str, entity: str, record_id: int, company_id: str | None, at: datetime, seen: Sighting
+    source: Source,
+    model: str,
+    record_id: int,
+    digest: bytes,
+    at: datetime,
+    timeline: Literal["wall", "log"],
 ) -> Event:
     """The deletion of a document: an otherwise empty state with op d. Odoo leaves no trace of who or when.
 
-    `at` is when it was noticed missing.
+    `digest` is of its last state; `at` is when it was noticed missing. The id is of the state that ended, so noticing
+    it twice is one event.
     """
-    header = _header(source, model, entity, str(record_id), seen)
+    entity = entity_of(digest)
+    header = _header(source, model, entity, str(record_id), Sighting("d", "deleted", timeline, at))
     content = header | {
-        "op": "d",
-        "mode": "deleted",
-        "event_id": deterministic_id("deleted", source.name, entity, record_id, to_micros(at)),
-        "company_id": company_id,
+        "event_id": deterministic_id("deleted", source.name, entity, record_id, digest.hex()),
+        "company_id": None,
         "occurred_at": at,
         "actor": None,
         "source_write_date": None,

@@ -196,7 +196,7 @@ class Meaning:
 
 
 _ORDER_STEP = ("order_approval", "purchase_manager")
-_EXPENSE_STEP = ("expense_approval", "expense_approver")
+_EXPENSE_STEP = ("expense_approval", "manager")
 CHANGED = Meaning("changed")
 
 
