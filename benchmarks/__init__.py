@@ -1,0 +1,1 @@
+"""Measurements of whole parts on real servers; each prints machine, commit and parameters."""
