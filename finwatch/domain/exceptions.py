@@ -178,11 +178,13 @@ def update(
             state.status, state.opened, state.opened_id = "open", opened, opened_id
             state.resolved, state.resolved_id = 0, ""
             changed.append(name)
-        elif flag is not None and flag.resolved and (state is None or state.status == "open"):
+        elif flag is not None and flag.resolved:
             if state is None:
                 if section.min_amount is not None and (amount is None or abs(amount) < section.min_amount):
                     continue
                 state = states[name] = ExceptionState()
+            elif state.status == "resolved" and (state.opened, state.resolved) == (flag.opened, flag.resolved):
+                continue
             state.status, state.opened, state.opened_id = "resolved", flag.opened, flag.opened_id
             state.resolved, state.resolved_id = flag.resolved, flag.resolved_id
             changed.append(name)

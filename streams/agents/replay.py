@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from finwatch.domain.events import Event, RelationFact
-from streams.rows import RowStore
+from streams.rows import HEADER, RowStore
 from streams.stage import Stage
 
 
@@ -41,7 +41,8 @@ class MemoryView:
         """Store all rows and load them again, as after a crash right behind a checkpoint."""
         for key in list(self.rows.keys()):
             self.rows.dirty.add(key)
-        self._take(RowStore(self._lateness, dict(self.rows.take_changes(1))))
+        stored = {key: value for key, value in self.rows.take_changes(1) if len(value) > HEADER.size}  # no deleted rows
+        self._take(RowStore(self._lateness, stored))
 
     def _take(self, rows: RowStore) -> None:
         self.rows = rows

@@ -1,0 +1,207 @@
+"""What must hold of any history: order, repeats, restarts, lateness, and that counts are what they count."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finwatch.domain.calendar import DAY, MINUTE
+from finwatch.domain.events import Event
+from finwatch.domain.records import Finding, Kpi
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
+from streams.agents.replay import Replay
+from tests.unit.agents.world import at, bill, day, documents, expense, latest, moved
+
+COMMON = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+BEGIN = at("2026-03-02 09:00")
+END = at("2026-07-01 00:00")
+MOVES = {
+    "bill": [
+        ("posted", "draft", "posted", None),
+        ("reset", "posted", "draft", None),
+        ("cancelled", "draft", "cancel", None),
+        ("changed", "x", "y", None),
+    ],
+    "expense_report": [
+        ("submitted", "draft", "submit", None),
+        ("approved", "submit", "approve", "approved"),
+        ("rejected", "submit", "cancel", "rejected"),
+        ("withdrawn", "submit", "draft", None),
+    ],
+}
+
+
+@st.composite
+def histories(draw: st.DrawFn, snapshots: bool = True) -> list[Event]:
+    """One document's events in order of time: moves by the log, and sights of the document itself."""
+    entity = draw(st.sampled_from(sorted(MOVES)))
+    record = str(draw(st.integers(1, 10_000)))
+    when = BEGIN + draw(st.integers(0, 20)) * DAY
+    found: list[Event] = []
+    state = "draft"
+    for _ in range(draw(st.integers(1, 9))):
+        when += draw(st.one_of(st.integers(1, 5 * 24 * 60), st.integers(1, 90))) * MINUTE
+        if snapshots and draw(st.booleans()):
+            due = {"due_date": day("2026-03-25") + draw(st.integers(0, 2)) * 5} if entity == "bill" else {}
+            amount = {"amount_total": Decimal(draw(st.integers(1, 3)) * 1000)}
+            make: Any = bill if entity == "bill" else expense
+            found.append(make(record, when, state=state, **amount, **due))
+        else:
+            activity, before, after, decision = draw(st.sampled_from(MOVES[entity]))
+            actor = draw(st.sampled_from(["5", "8"]))
+            field = "state" if activity != "changed" else "ref"
+            found.append(
+                moved(entity, record, when, activity, before, after, decision=decision, actor=actor, field=field)
+            )
+            state = after if field == "state" else state
+    return found
+
+
+def distinct(found: list[list[Event]]) -> list[list[Event]]:
+    """Histories of different documents."""
+    return list({events[0].document_key: events for events in found}.values())
+
+
+worlds = st.lists(histories(), min_size=1, max_size=4).map(distinct)
+
+
+@st.composite
+def interleavings(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
+    """A world in order of time, and the same with other interleavings and repeats, each document's order kept."""
+    world = draw(worlds)
+    ordered = sorted((e for history in world for e in history), key=lambda e: e.occurred_at)
+    rest = [list(history) for history in world]
+    mixed: list[Event] = []
+    while any(rest):
+        source = draw(st.sampled_from([history for history in rest if history]))
+        mixed.append(source.pop(0))
+        if draw(st.booleans()):
+            mixed.append(draw(st.sampled_from(mixed)))
+    return ordered, mixed
+
+
+def run(events: list[Event], **options: Any) -> Replay:
+    replay = documents(**options)
+    replay.feed(events)
+    replay.heartbeat("odoo", END, "log")
+    return replay
+
+
+def said(replay: Replay) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """What stands at the end: without versions, and without what was taken back."""
+    steps = latest(replay.outputs(STEP), "step_id")
+    clocks = latest(replay.outputs(CLOCK), "clock_id")
+    exceptions = latest(replay.outputs(EXCEPTION), "exception_id")
+    findings = latest(replay.outputs(FINDING), "finding_id")
+    return {
+        "steps": {
+            k: (s.started_at, s.decided_at, s.decision, s.decided_by, s.wall_seconds, s.business_seconds, s.evidence)
+            for k, s in steps.items()
+            if not s.retracted
+        },
+        "clocks": {
+            k: (c.status, c.started_at, c.due_at, c.stopped_at, c.business_seconds, c.level, c.evidence)
+            for k, c in clocks.items()
+        },
+        "exceptions": {
+            k: (e.status, e.opened_at, e.resolved_at, e.evidence)
+            for k, e in exceptions.items()
+            if e.status != "retracted"
+        },
+        "findings": {k: (f.status, f.opened_at, f.due_at) for k, f in findings.items() if f.status != "retracted"},
+    }
+
+
+@COMMON
+@given(interleavings())
+def test_interleaving_and_repeats_change_nothing(pair: tuple[list[Event], list[Event]]) -> None:
+    ordered, mixed = pair
+    assert said(run(ordered)) == said(run(mixed))
+
+
+@COMMON
+@given(interleavings())
+def test_partitions_change_nothing(pair: tuple[list[Event], list[Event]]) -> None:
+    ordered, _ = pair
+    whole = said(run(ordered))
+    parts: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for key in {event.document_key for event in ordered}:
+        for kind, found in said(run([event for event in ordered if event.document_key == key])).items():
+            parts.setdefault(kind, {}).update(found)
+    assert parts == whole
+
+
+@COMMON
+@given(interleavings(), st.sets(st.integers(0, 40)))
+def test_restarts_change_nothing_at_all(pair: tuple[list[Event], list[Event]], crashes: set[int]) -> None:
+    _, mixed = pair
+    replay = documents()
+    for i, event in enumerate(mixed):
+        if i in crashes:
+            replay.view.restart()
+        replay.feed([event])
+    replay.heartbeat("odoo", END, "log")
+    assert (replay.view.outputs == run(mixed).view.outputs) is True
+
+
+@COMMON
+@given(histories(snapshots=False), st.randoms())
+def test_lateness_of_one_document_ends_in_the_same(history: list[Event], random: Any) -> None:
+    late = list(history)
+    random.shuffle(late)
+    late = [e for i, e in enumerate(late) if e not in late[:i]]
+    wanted = said(run(history))
+    assert wanted == {
+        kind: {k: v for k, v in found.items() if kind != "clocks" or v[0] != "cancelled" or k in wanted[kind]}
+        for kind, found in said(run(late)).items()
+    }
+
+
+@COMMON
+@given(interleavings())
+def test_each_level_fires_once(pair: tuple[list[Event], list[Event]]) -> None:
+    ordered, _ = pair
+    replay = run(ordered)
+    keys = Counter(
+        (f.document_keys[0], f.detector, f.rule, f.level, f.due_at)
+        for f in replay.outputs(FINDING)
+        if isinstance(f, Finding) and f.level is not None and f.status == "open"
+    )
+    assert all(count == 1 for count in keys.values())
+
+
+@COMMON
+@given(interleavings(), st.integers(0, 120))
+def test_counts_are_what_they_count(pair: tuple[list[Event], list[Event]], days: int) -> None:
+    _, mixed = pair
+    replay = documents()
+    replay.feed(mixed)
+    now = max(e.observed_at for e in mixed) + days * DAY
+    replay.heartbeat("odoo", now, "log")
+    kpis: dict[str, Counter[str]] = {}
+    for kpi in replay.stage.kpis(replay.view, {"odoo": now}):
+        assert isinstance(kpi, Kpi)
+        if kpi.value is not None:
+            kpis.setdefault(kpi.kpi, Counter())[kpi.labels] += int(kpi.value)
+    steps = [s for s in latest(replay.outputs(STEP), "step_id").values() if not s.retracted]
+    waiting = [s for s in steps if s.decided_at is None]
+    assert sum(kpis.get("approvals_open", Counter()).values()) == len(waiting)
+    findings = Counter(
+        f"{f.detector} {f.rule}" for f in latest(replay.outputs(FINDING), "finding_id").values() if f.status == "open"
+    )
+    counted = Counter[str]()
+    for labels, value in kpis.get("findings_open", Counter()).items():
+        label = json.loads(labels)
+        counted[f"{label['detector']} {label['rule']}"] += value
+    assert +counted == findings
+    live = [c for c in latest(replay.outputs(CLOCK), "clock_id").values() if c.stopped_at is None]
+    assert sum(kpis.get("clocks_open", Counter()).values()) == len(live)
+    exceptions = latest(replay.outputs(EXCEPTION), "exception_id").values()
+    assert sum(kpis.get("exceptions_open", Counter()).values()) == sum(e.status == "open" for e in exceptions)
