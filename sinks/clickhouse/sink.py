@@ -78,8 +78,8 @@ class Sink:
         self._topology_at = 0.0
         self._lag_at = 0.0
         self._failing_since: float | None = None
+        self._waits = backoff(most=5.0)
         self._last_stored_micros = 0
-        self._last_batch: float | None = None
 
     # ---- what others may ask, from any thread
 
@@ -104,7 +104,6 @@ class Sink:
         Raises SinkStopped, StoreDenied, MigrationError and RegistryError, which retrying cannot mend.
         """
         reader = self._new_reader()
-        waits = backoff(most=5.0)
         out_of_range: OutOfRange | None = None
         try:
             while not self._stop.is_set():
@@ -113,7 +112,6 @@ class Sink:
                         self._judge(reader, out_of_range)
                         out_of_range = None
                     self._resume(reader)
-                    waits = backoff(most=5.0)
                     while not self._stop.is_set():
                         self._round(reader)
                     self._finish(reader)
@@ -131,16 +129,16 @@ class Sink:
                     self._log.warning(
                         f"{part} is not ready", detail=str(error), what_to_do=getattr(error, "what_to_do", "")
                     )
-                    self._clock.wait(next(waits), self._stop)
+                    self._clock.wait(next(self._waits), self._stop)
                 except RegistryUnavailable as error:
                     self._lose("registry")
                     self._log.warning("registry does not answer", detail=str(error))
-                    self._clock.wait(next(waits), self._stop)
+                    self._clock.wait(next(self._waits), self._stop)
                 except STORE_ERRORS as error:
                     # The message may quote a statement; the code and the kind say enough.
                     self._lose("store")
                     self._log.warning("store failed", error=type(error).__name__, code=error_code(error))
-                    self._clock.wait(next(waits), self._stop)
+                    self._clock.wait(next(self._waits), self._stop)
         finally:
             reader.close()
             self._drop_client()
@@ -151,6 +149,12 @@ class Sink:
         self.metrics.counter("sink_retries").labels(part).inc()
         self.plan.lost()
         self._drop_client()
+
+    def _recovered(self) -> None:
+        """A batch stands, or there is none to write. A store that can be asked but not written to is no recovery."""
+        if self._failing_since is not None:
+            self._failing_since = None
+            self._waits = backoff(most=5.0)
 
     def _drop_client(self) -> None:
         if self._client is not None:
@@ -185,7 +189,6 @@ class Sink:
         reader.assign(positions)
         reader.commit(positions)
         self._topology_at = self._clock.monotonic()
-        self._failing_since = None
         self.metrics.counter("sink_resumes").inc()
         self._log.info(
             "reading", partitions=len(positions), records_held=sum(positions.values()), topics=len(self._incarnations)
@@ -240,7 +243,7 @@ class Sink:
 
     def _report(self, slices: Sequence[Slice[Message]], todo: Sequence[Insert]) -> None:
         now = self._clock.now()
-        self._last_batch = self._clock.monotonic()
+        self._recovered()
         self.metrics.counter("sink_batches").inc()
         self.metrics.gauge("sink_written_timestamp_seconds").set(now.timestamp())
         newest = max(part.records[-1].timestamp()[1] for part in slices)
@@ -269,6 +272,8 @@ class Sink:
         lags = reader.lags(self.plan.positions)
         for topic, behind in lags.items():
             self.metrics.gauge("sink_lag_records").labels(topic).set(behind)
+        if not any(lags.values()) and not self.plan.waiting:
+            self._recovered()
         late = 0.0
         if any(lags.values()) and self._last_stored_micros:
             late = max(0.0, (self._clock.now() - from_micros(self._last_stored_micros)).total_seconds())
