@@ -4,10 +4,12 @@ import base64
 import datetime as dt
 import io
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import fastavro
 
+from schemas.catalogue import Schema
 from schemas.columns import Malformed, ProjectionError
 from schemas.decode import MAX_BYTES, Bad, Decoded, Decoder, Frame, Reason, Skipped
 from schemas.encode import EncodeError, Encoder
@@ -54,14 +56,18 @@ def describe(value: bytes, registry: Registry) -> dict[str, Any]:
     except UnknownSchema:
         raise DecodeError("unknown_schema", f"schema id {schema_id}") from None
     stream = io.BytesIO(value[5:])
-    parsed = fastavro.parse_schema(dict(schema.definition))
     try:
-        record = fastavro.schemaless_reader(stream, parsed, None)
+        record = fastavro.schemaless_reader(stream, _parsed(schema), None)
     except Exception as error:  # fastavro raises whatever its parts raise on bytes that are no record
         raise DecodeError("malformed_avro", f"not a {schema.full_name} ({type(error).__name__})") from None
     if stream.tell() != len(value) - 5:
         raise DecodeError("malformed_avro", f"{len(value) - 5 - stream.tell()} bytes left over after the record")
     return {"$schema": schema.full_name, "$schema_id": schema_id, **_plain(record)}
+
+
+@lru_cache(256)
+def _parsed(schema: Schema) -> Any:
+    return fastavro.parse_schema(dict(schema.definition))
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,8 @@ def _lines(stream: IO[bytes], name: str, encoding: str, told: Callable[[], None]
             name, number, f"not {error.encoding} text", "set csv.encoding in the mapping, for example cp1252"
         ) from None
     finally:
-        text.detach()
+        if not stream.closed:
+            text.detach()  # the stream is its opener's to close
 
 
 def read_csv(

@@ -1,4 +1,4 @@
-"""What can be wrong with an event log or its mapping. Messages name files, lines and columns, never amounts or people."""
+"""What can be wrong with an event log or its mapping. Messages name places, never people or amounts."""
 
 from finwatch.runtime.exits import ExitCode
 

@@ -15,7 +15,12 @@ class LogEvent:
     case: dict[str, str]
 
     def get(self, name: str) -> str | None:
-        """An attribute of the event, else of its trace; `case:` in front asks the trace only. Empty text is None."""
-        if name.startswith("case:"):
-            return self.case.get(name[5:]) or None
-        return self.attributes.get(name) or self.case.get(name) or None
+        """An attribute of the event; with `case:` in front one of its trace (in CSV a column of just that name).
+
+        Never the trace's in place of the event's: both have a `concept:name`, and a case is no activity. Empty text
+        is None.
+        """
+        value = self.attributes.get(name)
+        if value is None and name.startswith("case:"):
+            value = self.case.get(name[5:])
+        return value or None

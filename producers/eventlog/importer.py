@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, DecimalException
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -283,7 +283,8 @@ class _Reading:
                 self._file = file
                 packed = file.read(2) == b"\x1f\x8b"
                 file.seek(0)
-                yield gzip.GzipFile(fileobj=file) if packed else file
+                content: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
+                yield cast(IO[bytes], content)
                 self._file = None
                 self.done += path.stat().st_size
         except EOFError:
@@ -396,7 +397,7 @@ def _publish(
 ) -> int | None:
     """Publish in time order; the time of the last event."""
     at: int | None = None
-    for at, payload in ordered:  # noqa: B007  (the last one is the log's end)
+    for at, payload in ordered:
         place, size = _HEAD.unpack_from(payload)
         topic = names[place]
         start = _HEAD.size + size

@@ -43,7 +43,7 @@ class _Part(BaseModel):
 
 
 class Columns(_Part):
-    """Names of the log's attributes. `case:` in front takes the trace's attribute, not the event's."""
+    """Names of the log's attributes: the event's, or with `case:` in front its trace's; for CSV the header's names."""
 
     record_id: Name = "case:concept:name"
     activity: Name = "concept:name"
@@ -59,7 +59,7 @@ class Columns(_Part):
     def used(self) -> list[str]:
         """Names that a CSV header must hold."""
         names = (getattr(self, field) for field in type(self).model_fields)
-        return [name.removeprefix("case:") for name in names if name is not None]
+        return [name for name in names if name is not None]
 
 
 class Meaning(_Part):
@@ -144,8 +144,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
         return super().compose_node(parent, index)
 
 
@@ -174,8 +174,9 @@ def packaged_mappings() -> list[str]:
 
 def parse_mapping(text: str, name: str) -> Mapping:
     """A mapping from its text. Raises MappingError."""
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         places = dict(_places(node, ()))
         twice = list(_repeated(node, ()))
@@ -190,7 +191,8 @@ def parse_mapping(text: str, name: str) -> Mapping:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise MappingError(f"{name}: not YAML ({type(error).__name__})") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        if loader is not None:
+            loader.dispose()
     if not isinstance(content, dict):
         raise MappingError(f"{name}: empty, or not a list of `key: value` lines")
     try:

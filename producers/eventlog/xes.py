@@ -6,8 +6,8 @@ depth of nesting are limited.
 """
 
 from collections.abc import Callable, Iterator
-from typing import IO, Any
-from xml.parsers import expat  # noqa: S405  (no document type declaration gets past `_refuse`)
+from typing import IO, Any, NoReturn
+from xml.parsers import expat
 
 from producers.eventlog.errors import LogError
 from producers.eventlog.events import LogEvent
@@ -27,7 +27,7 @@ class _Handler:
         self.ready: list[LogEvent] = []
         self.moves = 0
         self.parser: Any = expat.ParserCreate()
-        self.parser.buffer_text = False
+        self.parser.ordered_attributes = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.StartDoctypeDeclHandler = self._refuse
@@ -36,63 +36,62 @@ class _Handler:
         self._depth = 0
         self._case: dict[str, str] = {}
         self._target: dict[str, str] | None = None
-        self._target_depth = 0
+        self._inside = 0  # depth of what stands directly in the open event or trace
         self._line = 0
         self._position = 0
-        self._in_trace = False
 
-    def _refuse(self, *_: object) -> None:
+    def _refuse(self, *_: object) -> NoReturn:
         raise self.error("a document type declaration, which no event log needs and which is a way to attack readers")
 
     def error(self, what: str) -> LogError:
+        """An error at the place that the parser has reached."""
         return LogError(self.name, self.parser.CurrentLineNumber, what)
 
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+    def _start(self, tag: str, attributes: list[str]) -> None:
+        """`attributes` are names and values in turn."""
         self.moves += 1
         depth = self._depth = self._depth + 1
         target = self._target
-        if target is not None:
-            # Only what stands directly in an event or trace is its attribute; attributes of attributes are not.
-            if depth == self._target_depth + 1:
-                if tag == "event" and target is self._case:
-                    self._target, self._target_depth = {}, depth
-                    self._line = self.parser.CurrentLineNumber
-                    return
-                key = attributes.get("key")
-                if key is not None and tag in _VALUES:
-                    target[key] = attributes.get("value", "")
-                    if len(target) > MAX_ATTRIBUTES:
-                        raise self.error(f"more than {MAX_ATTRIBUTES} attributes in one event or trace")
-                elif ":" in tag:
-                    self._prefixed(tag, attributes)
-            elif depth > MAX_DEPTH:
-                raise self.error(f"elements nested deeper than {MAX_DEPTH}")
-            return
-        if depth == 1:
+        # Only what stands directly in an event or trace is its attribute; attributes of attributes are not.
+        if target is not None and depth == self._inside:
+            if tag in _VALUES:
+                if len(attributes) == 4 and attributes[0] == "key" and attributes[2] == "value":
+                    target[attributes[1]] = attributes[3]
+                else:
+                    named = dict(zip(attributes[::2], attributes[1::2], strict=True))
+                    if "key" in named:
+                        target[named["key"]] = named.get("value", "")
+                if len(target) > MAX_ATTRIBUTES:
+                    raise self.error(f"more than {MAX_ATTRIBUTES} attributes in one event or trace")
+            elif tag == "event" and target is self._case:
+                self._target, self._inside = {}, depth + 1
+                self._line = self.parser.CurrentLineNumber
+            elif ":" in tag:
+                # The same element with a namespace prefix, as some tools write it.
+                self._depth -= 1
+                self._start(tag.rpartition(":")[2], attributes)
+        elif depth == 1:
             if tag.rpartition(":")[2] != "log":
                 raise self.error(f"not an event log: the document is <{tag[:40]}>, not <log>")
         elif depth == 2 and tag.rpartition(":")[2] == "trace":
             self._case = self._target = {}
-            self._target_depth = depth
+            self._inside = 3
             self._position = 0
         elif depth > MAX_DEPTH:
             raise self.error(f"elements nested deeper than {MAX_DEPTH}")
 
-    def _prefixed(self, tag: str, attributes: dict[str, str]) -> None:
-        """The same element with a namespace prefix, as some tools write it."""
-        self._depth -= 1
-        self._start(tag.rpartition(":")[2], attributes)
-
     def _end(self, tag: str) -> None:
         self.moves += 1
-        if self._target is not None and self._depth == self._target_depth:
-            if self._target is self._case:
+        depth = self._depth
+        self._depth = depth - 1
+        target = self._target
+        if target is not None and depth == self._inside - 1:
+            if target is self._case:
                 self._target = None
             else:
-                self.ready.append(LogEvent(self._line, self._position, self._target, self._case))
+                self.ready.append(LogEvent(self._line, self._position, target, self._case))
                 self._position += 1
-                self._target, self._target_depth = self._case, self._depth - 1
-        self._depth -= 1
+                self._target, self._inside = self._case, depth
 
 
 def read_xes(stream: IO[bytes], name: str, told: Callable[[], None] = lambda: None) -> Iterator[LogEvent]:
@@ -110,7 +109,7 @@ def read_xes(stream: IO[bytes], name: str, told: Callable[[], None] = lambda: No
         except expat.ExpatError as error:
             place = f"column {error.offset + 1}: {expat.ErrorString(error.code)}"
             raise LogError(name, error.lineno, f"not well-formed XML, {place}") from None
-        except ValueError as error:  # an encoding that Python does not have
+        except (ValueError, LookupError) as error:  # an encoding that Python does not have
             raise LogError(name, None, f"not readable XML ({error})") from None
         yield from handler.ready
         handler.ready.clear()
