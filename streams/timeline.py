@@ -109,10 +109,18 @@ class Timeline:
                 self._sweep()
 
     def observe(self, source: str, observed_at: int, timeline: str, fire: Fire) -> int:
-        """Move ``source`` to an event about to be applied; return how many timers fired."""
+        """Move ``source`` to an event about to be applied; return how many timers fired.
+
+        An event that does not move the time fires nothing. Events seen together carry one ``observed_at``: the whole
+        past of a document, read by a snapshot or after an outage. A deadline that its first event sets there waits for
+        the rest of it, or each would breach and be retracted at once.
+        """
         if timeline == WALL:
             self.wall.add(source)
-        return self.move(source, observed_at - self.margin, fire)
+        to, now = observed_at - self.margin, self.now.get(source)
+        if now is not None and to <= now:
+            return 0
+        return self.move(source, to, fire)
 
     def heartbeat(self, source: str, at: int, timeline: str, final: bool, fire: Fire) -> int:
         """Move ``source`` by a heartbeat; a final one says nothing older follows, so nothing is taken off."""

@@ -156,3 +156,22 @@ def test_replay_fires_what_the_live_run_fired(events: list[tuple[int, int, int]]
         return story
 
     assert run(True) == run(False)
+
+
+def test_a_past_seen_at_once_fires_nothing_until_all_of_it_is_seen() -> None:
+    # A snapshot shows a document that was submitted and decided long ago: three events, one `observed_at`.
+    line = Timeline(2_000_000)
+    fired: list[tuple[str, int]] = []
+
+    def fire(key: str, due: int) -> None:
+        fired.append((key, due))
+
+    seen_at = 1_000_000_000
+    line.observe("odoo", seen_at, "wall", fire)
+    line.schedule("d:odoo:bill:1", 5_000_000)  # the first event sets a deadline that lies in the past
+    line.observe("odoo", seen_at, "wall", fire)
+    assert fired == []
+    line.schedule("d:odoo:bill:1", None)  # a later one of the same sighting ends it
+    line.schedule("d:odoo:bill:2", 6_000_000)  # another document is truly overdue
+    line.observe("odoo", seen_at + 1, "wall", fire)
+    assert fired == [("d:odoo:bill:2", 6_000_000)]
