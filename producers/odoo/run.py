@@ -12,29 +12,10 @@ from finwatch.runtime.publisher import Gate, KafkaPublisher
 from finwatch.runtime.topics import ENTITY_TOPICS
 from producers.odoo.accounts import MINIMUM_KEY_BYTES
 from producers.odoo.capture import Capture, CaptureSettings
+from producers.odoo.connect import open_transport
 from producers.odoo.records import RecordEncoder
 from producers.odoo.state import KafkaState, MemoryState, StateStore
-from producers.odoo.transport import OdooRpcTransport
 from schemas.registry import open_registry
-
-
-def open_transport(settings: Settings) -> OdooRpcTransport:
-    """The transport that the settings name. Raises ConfigError for what is missing."""
-    odoo = settings.odoo
-    for name, value in (
-        ("URL", odoo.url),
-        ("DATABASE", odoo.database),
-        ("USER", odoo.user),
-        ("PASSWORD", odoo.password.get_secret_value()),
-    ):
-        if not value:
-            raise ConfigError(f"FINWATCH_ODOO_{name} is not set")
-    try:
-        return OdooRpcTransport(
-            odoo.url, odoo.database, odoo.user, odoo.password.get_secret_value(), timeout=odoo.timeout
-        )
-    except ValueError as error:
-        raise ConfigError(f"FINWATCH_ODOO_URL: {error}") from None
 
 
 def capture_settings(settings: Settings) -> CaptureSettings:
@@ -74,7 +55,7 @@ def run(
     Raises ConfigError, AccessDenied, PublishFailed, StateUnavailable; Odoo being away is waited out (with `once` it
     raises Unavailable).
     """
-    of_capture, transport = capture_settings(settings), open_transport(settings)
+    of_capture, transport = capture_settings(settings), open_transport(settings.odoo)
     metrics = metrics or Metrics()
     log = get_logger("capture")
     client = settings.kafka.client_config()

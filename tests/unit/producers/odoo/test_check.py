@@ -1,0 +1,70 @@
+"""What doctor says about an Odoo."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from finwatch.runtime.config import ConfigError, OdooSettings, load_settings
+from producers.odoo.check import check
+from producers.odoo.errors import AccessDenied, AccessRefused, Unavailable
+from producers.odoo.run import capture_settings
+from tests.unit.producers.odoo.fakes import FakeOdoo
+
+GOOD = {"url": "http://erp", "database": "fin", "user": "svc", "password": "p", "account_key": "k" * 32}
+
+
+def settings(**given: Any) -> OdooSettings:
+    return OdooSettings(**(GOOD | given))
+
+
+def results(odoo: FakeOdoo, **given: Any) -> dict[str, tuple[str, str, str]]:
+    return {name: (status, found, todo) for name, status, found, todo in check(settings(**given), odoo)}
+
+
+def test_each_model_is_said_to_be_readable_refused_or_absent() -> None:
+    odoo = FakeOdoo(datetime.now(UTC))
+    odoo.fields["purchase.order"] = ("name",)
+    odoo.failures["purchase.order"] = AccessRefused("search_read on purchase.order")
+    found = results(odoo)
+    assert found["res.partner"][0] == "ok"
+    assert found["purchase.order"][0] == "failed" and "read right" in found["purchase.order"][2]
+    assert found["stock.picking"][0] == "skipped"
+    assert found["login"][0] == found["version"][0] == found["clock"][0] == found["account key"][0] == "ok"
+
+
+def test_what_is_wrong_comes_with_what_to_do() -> None:
+    odoo = FakeOdoo(datetime.now(UTC) - timedelta(minutes=5))
+    odoo.major = 16
+    found = results(odoo, overlap=60, account_key="tiny-key")
+    for name in ("clock", "version", "overlap"):
+        assert found[name][0] == "warning" and found[name][2]
+    assert found["account key"][0] == "failed"
+    assert "tiny-key" not in found["account key"][1]
+
+
+@pytest.mark.parametrize("failure", [AccessDenied("log in: Odoo does not accept this login"), Unavailable("no answer")])
+def test_a_login_that_fails_ends_the_check(failure: Exception) -> None:
+    class Closed(FakeOdoo):
+        def version(self) -> int:
+            raise failure
+
+    found = results(Closed(datetime.now(UTC)))
+    assert list(found) == ["account key", "overlap", "login"]
+    assert found["login"][0] == "failed" and "FINWATCH_ODOO_" in found["login"][2]
+
+
+@pytest.mark.parametrize("name", ["url", "database", "user", "password"])
+def test_what_is_not_set_is_named(name: str) -> None:
+    last = list(check(settings(**{name: ""})))[-1]
+    assert last[1] == "failed" and f"FINWATCH_ODOO_{name.upper()}" in last[2]
+
+
+def test_a_capture_without_a_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="ACCOUNT_KEY"):
+        capture_settings(load_settings(odoo=settings(account_key="short")))
+    made = capture_settings(load_settings(odoo=settings(overlap=200, page_size=7)))
+    assert (made.overlap, made.page_size, made.account_key) == (timedelta(seconds=200), 7, b"k" * 32)
+    assert "kkkk" not in repr(made)
