@@ -161,7 +161,8 @@ def _counts(view: View, source: str, at: int, tally: Tally) -> Iterator[Kpi]:
             rates.setdefault((name[:-2], values), [0.0, 0.0])[name.endswith("#d")] += count
             continue
         spec = CATALOGUE[name]
-        yield part(view, name, dict(zip(spec.labels, (source, *values.split(_BAR)), strict=True)), at, value=count)
+        words = (source, *values.split(_BAR)) if values else (source,)
+        yield part(view, name, dict(zip(spec.labels, words, strict=True)), at, value=count)
     for (name, values), (numerator, counted) in rates.items():
         # The stock rate's denominator is a count of its own, without the type.
         stock = tally.counts.get(f"documents_open|{values.rpartition(_BAR)[0]}", 0)

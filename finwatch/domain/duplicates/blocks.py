@@ -101,7 +101,8 @@ def put(block: Block, key: str, candidate: Candidate, settings: DuplicatesSectio
             else:
                 state.status, state.opened = "open", max(candidate.at, other.at)
             state.rule, state.score = rule, score
-        state.version += 1
+        # Both documents' versions grow wherever they go, so the pair's grows too, whatever block speaks of it next.
+        state.version = candidate.version + other.version
         later, earlier = (key, other_key) if _order(key, candidate) > _order(other_key, other) else (other_key, key)
         changed.append(Pair(later, earlier, state, max(candidate.at, other.at)))
     return changed

@@ -22,7 +22,7 @@ COMMON = settings(
 )
 BEGIN = at("2026-03-02 09:00")
 END = at("2026-07-01 00:00")
-MOVES = {
+MOVES: dict[str, list[tuple[str, str, str, str | None]]] = {
     "bill": [
         ("posted", "draft", "posted", None),
         ("reset", "posted", "draft", None),

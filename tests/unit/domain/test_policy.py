@@ -1,0 +1,103 @@
+"""Policies: what is refused, where, and what the shipped ones say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finwatch.domain.policy import FactKind, PolicyError, PolicySet, parse_duration, parse_policy
+from finwatch.runtime.policies import PolicyFileError, load_policies, load_policy, packaged_policy
+
+GOOD = """
+policy: small
+version: "1"
+calendars:
+  office: {time_zone: Europe/Brussels, week: {monday: "08:00-16:00"}}
+calendar: office
+clocks:
+  - name: approval
+    entity: purchase_order
+    target: 2 business days
+    start: [{state: to approve}]
+    stop: [{state: purchase}]
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_small_policy(tmp_path: Path) -> None:
+    policy = load_policy(write(tmp_path, GOOD))
+    assert policy.label.startswith("small@1+")
+    reaction = policy.react(FactKind("purchase_order", "submitted", "state", "draft", "to approve", None, None))
+    assert [(rule.name, operations) for rule, operations in reaction.clocks] == [("approval", ("start",))]
+    # Another content under the same version is another policy.
+    changed = load_policy(write(tmp_path, GOOD.replace("2 business", "3 business")))
+    assert changed.label.startswith("small@1+")
+    assert changed.label != policy.label
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "line", "says"),
+    [
+        ("target: 2 business days", "target: soon", 10, "no duration"),
+        ("entity: purchase_order", "entitty: purchase_order", 8, "entitty"),
+        ("calendar: office", "calendar: home", 6, "no calendar is named 'home'"),
+        ("Europe/Brussels", "Europe/Nowhere", 5, "No time zone"),
+        ("08:00-16:00", "16:00-08:00", 5, "end before they begin"),
+        ("state: purchase}", "activity: bought}", 12, "no activity is named 'bought'"),
+        ("{state: purchase}", "{}", 12, "match everything"),
+        ('version: "1"', "version: [1]", 3, "Expected `str`"),
+        ("monday:", "moonday:", 5, "day of the week"),
+    ],
+)
+def test_errors_say_where(tmp_path: Path, find: str, put: str, line: int, says: str) -> None:
+    assert find in GOOD
+    with pytest.raises(PolicyFileError) as error:
+        load_policy(write(tmp_path, GOOD.replace(find, put)))
+    assert f"policy.yaml:{line}:" in str(error.value)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["policy: [", "", "just text", "- a\n- b"])
+def test_what_is_no_policy(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PolicyFileError):
+        load_policy(write(tmp_path, text))
+    with pytest.raises(PolicyFileError, match="cannot be read"):
+        load_policy(tmp_path / "absent.yaml")
+
+
+def test_which_policy_a_source_goes_by() -> None:
+    policies = load_policies()
+    assert policies.of("odoo").name == "default"
+    assert policies.of("travel").name == "travel_declarations"
+    with pytest.raises(PolicyError):
+        PolicySet([packaged_policy("travel_declarations")]).of("odoo")
+
+
+def test_durations() -> None:
+    calendar = packaged_policy("default").calendar_of(None)
+    hour = 3_600_000_000
+    assert parse_duration("48 hours").of(calendar) == 48 * hour
+    assert parse_duration("2 business days").of(calendar) == 16 * hour
+    assert parse_duration("1.5 business hours").of(calendar) == 1.5 * hour
+    for text in ("", "2", "2 weeks", "-1 hours", "0 hours", "2 business"):
+        with pytest.raises(PolicyError):
+            parse_duration(text)
+
+
+def test_an_unknown_exception_type_is_refused() -> None:
+    section = {"owner": "x", "severity": "low", "next_action": "y", "entities": ["bill"]}
+    raw = {
+        "policy": "p",
+        "version": "1",
+        "calendars": {"c": {"time_zone": "UTC", "week": {"monday": "08:00-09:00"}}},
+        "calendar": "c",
+        "exceptions": {"bad_weather": section},
+    }
+    with pytest.raises(PolicyError, match="bad_weather"):
+        parse_policy(raw)
