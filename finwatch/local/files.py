@@ -49,6 +49,21 @@ class DirectoryLock:
         self.release()
 
 
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the `DirectoryLock` on this file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def endpoint_file(directory: Path) -> Path:
     """Where the running store process of an embedded directory says how to reach it: {"pid", "url"}."""
     return directory / "run" / "store.json"

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from finwatch.local import child as child_module
 from finwatch.local.broker import MockBroker
-from finwatch.local.files import DirectoryLock, endpoint_file, read_json, write_json
+from finwatch.local.files import DirectoryLock, endpoint_file, is_locked, read_json, write_json
 from finwatch.local.front.access import password_file
 from finwatch.local.logs import LogPump
 from finwatch.runtime.logging import get_logger
@@ -380,26 +380,17 @@ class EmbeddedStack:
 
 
 def running_stack(directory: Path) -> dict[str, Any] | None:
-    """`stack.json` of the stack that has DIR open now; None when none has."""
+    """`stack.json` of the stack that has DIR open now; None when none has.
+
+    Judged by the lock, which the kernel releases with the process, not by a process id that may be another's by now.
+    """
     state = read_json(directory / "stack.json")
-    if state is None or not _alive(int(state["pid"])):
-        return None
-    return state
+    return state if state is not None and is_locked(directory / "lock") else None
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _started(pid: int) -> str:

@@ -195,7 +195,7 @@ def test_kill_9_of_the_parent_leaves_no_process_and_the_directory_opens_again(tm
     parent.kill()
     parent.wait()
     assert until(lambda: not any(alive(pid) for pid in pids.values())), "children outlive their parent"
-    assert running_stack(tmp_path) is None, "what stack.json says is judged by whether its process lives"
+    assert running_stack(tmp_path) is None, "what stack.json says holds only while the lock is held"
     with EmbeddedStack(tmp_path) as stack:
         stack.check()
 
