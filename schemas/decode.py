@@ -12,6 +12,11 @@ What prevents it: the container's schema has one more column, a secret 64-bit nu
    body i. All sentinels right: every record was decoded from its own body and nothing else.
 
 Anything else (a wrong sentinel, any error) sends the group through fastavro one by one, which decides alone.
+
+Whatever an Avro writer writes is decoded as stock fastavro decodes it, and cut or overlong bodies are refused. Bytes
+that no writer writes are judged alike alone and in a batch, not always as stock fastavro would: a boolean that is
+neither 0 nor 1, an int beyond 32 bits and a decimal beyond its precision are refused; a branch number that a nullable
+type lacks counts as its second branch, because polars reads it so.
 """
 
 import io

@@ -18,4 +18,4 @@ class MappingError(Exception):
     """The mapping file cannot be used; one line a problem, each with its place and what to do."""
 
     exit_code = ExitCode.CONFIG
-    what_to_do = "mend the mapping file; docs/event-logs.md describes it"
+    what_to_do = "mend the mapping file; producers/eventlog/mappings/travel_declarations.yaml explains every key"

