@@ -112,4 +112,6 @@ def test_equals_a_dictionary_over_checkpoints_and_restarts(actions: list[tuple[s
                     stored.pop(changed, None)
             if what == "reload":
                 rows = RowStore(0, stored)
-        assert {key: rows.timeline.due(key) for key in sorted(rows.keys())} == {key: due for key, (_, due) in model.items()}
+        assert {key: rows.timeline.due(key) for key in sorted(rows.keys())} == {
+            key: due for key, (_, due) in model.items()
+        }
