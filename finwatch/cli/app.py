@@ -5,10 +5,11 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import findings, query, sim, sink, store, topics
+from finwatch.cli import findings, query, schemas, sim, sink, store, topics
 from finwatch.cli.capture import capture
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
+from finwatch.cli.import_log import import_log
 from finwatch.cli.stream import stream
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ def _root(
 
 
 app.command()(demo)
+app.command("import")(import_log)
 app.command()(capture)
 app.command()(stream)
 app.add_typer(sink.app, name="sink")
@@ -45,5 +47,6 @@ app.command("query")(query.command)
 app.command("findings")(findings.command)
 app.command()(doctor)
 app.add_typer(topics.app, name="topics")
+app.add_typer(schemas.app, name="schemas")
 app.add_typer(store.app, name="store")
 app.add_typer(sim.app, name="sim")

@@ -107,6 +107,7 @@ def _snapshot(
     from finwatch.local.embedded import GROUPS
     from finwatch.runtime.store import STORE_ERRORS
 
+    transient: tuple[type[Exception], ...] = (*STORE_ERRORS, KafkaException)
     elapsed = time.monotonic() - began
     shown = replace(before, simulated=company.moment, share=company.share, elapsed=elapsed, published=company.published)
     try:
@@ -114,7 +115,7 @@ def _snapshot(
         seconds = max(0.1, elapsed - before.elapsed)
         shown = replace(ask(client, shown), stored=count, rate=(count - before.stored) / seconds)
         return replace(shown, behind=sum(positions.lag(group, READS[group]) for group in GROUPS))
-    except (*STORE_ERRORS, KafkaException):
+    except transient:
         return shown
 
 

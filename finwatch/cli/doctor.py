@@ -82,10 +82,10 @@ def _versions(_settings: Settings) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    from finwatch.runtime.policies import load_policy
+    from finwatch.runtime.policies import load_policies
 
-    policy = load_policy(settings.policy)
-    yield Finding("policy", "ok", f"{settings.policy or 'the shipped default'}, version {policy.version}")
+    loaded = load_policies([settings.policy] if settings.policy is not None else [])
+    yield Finding("policy", "ok", ", ".join(policy.label for policy in loaded.policies))
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ FROM findings GROUP BY detector, rule, severity ORDER BY detector, rule, severit
 
 TO_TRY = (
     "SELECT opened_at, severity, title, next_action FROM findings WHERE detector = 'duplicates' ORDER BY opened_at",
-    "SELECT policy, status, count(), round(quantileExactInclusive(0.5)(business_seconds) / 3600, 1) AS p50_hours "
+    "SELECT policy, status, count(), round(quantileExact(0.5)(business_seconds) / 3600, 1) AS p50_hours "
     "FROM clocks GROUP BY policy, status ORDER BY policy, status",
     "SELECT role, count() AS waiting, min(started_at) AS oldest FROM steps WHERE decided_at IS NULL GROUP BY role",
     "SELECT type, status, count() FROM exceptions GROUP BY type, status ORDER BY type, status",
@@ -83,6 +83,12 @@ def ageing(client: Client) -> list[AgeingRow]:
 def stored(client: Client) -> int:
     """Records in the raw log."""
     return _one(client, "SELECT count() FROM raw_log")
+
+
+def counts(client: Client) -> dict[str, int]:
+    """Rows of the views that an import fills."""
+    views = ("events", "steps", "clocks", "exceptions", "findings", "dead_letters")
+    return {view: _one(client, f"SELECT count() FROM {view}") for view in views}  # noqa: S608 names of our own
 
 
 def documents_by_entity(client: Client) -> list[tuple[str, int]]:
