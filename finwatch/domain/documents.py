@@ -31,6 +31,7 @@ from finwatch.domain.events import (
 
 STATE = "state"
 PAYMENT_STATE = "payment_state"
+CREATED = "created"
 # A document's time stamp is the start of the transaction that wrote it, the tracking log's is the wall clock within it:
 # both mean one change when they are this close. Transactions end within two minutes unless a server is told otherwise.
 SAME_CHANGE = 15 * MINUTE
@@ -234,14 +235,17 @@ def implied_activity(entity: str, field: str, before: str | None, after: str) ->
 
 def tracked_fact(event: Transition) -> Fact:
     """The fact of a transition from the source's log."""
-    field = event.field or ""
+    field = event.field if event.new_value is not None and event.field in (STATE, PAYMENT_STATE) else ""
+    after = event.new_value
+    if event.activity == CREATED and not field:
+        field, after = STATE, "draft"  # what every document begins as
     return Fact(
         event.occurred_at,
         True,
         event.activity,
-        field if event.new_value is not None and field in (STATE, PAYMENT_STATE) else "",
+        field or "",
         event.old_value,
-        event.new_value,
+        after,
         event.role,
         event.step,
         event.decision,
@@ -272,7 +276,7 @@ def supersede(facts: list[Fact], fact: Fact) -> bool:
         if fact.at - other.at > SAME_CHANGE:
             break
         if not other.tracked and other.field == fact.field and other.after == fact.after and other.at <= fact.at:
-            if other.activity == "created":
+            if other.activity == CREATED:
                 break  # the creation of the document is no change that a log could tell
             del facts[i]
             return True

@@ -18,6 +18,7 @@ from finwatch.domain.approvals import StepState
 from finwatch.domain.calendar import DAY, Calendar
 from finwatch.domain.documents import (
     CONTENT_OF,
+    CREATED,
     PAYMENT_STATE,
     STATE,
     Content,
@@ -329,6 +330,8 @@ def _check(event: Event) -> None:
 def _take_transition(row: DocumentState, event: Transition, policy: Policy) -> bool:
     """Take in a transition. Returns True when the history has to be evaluated again."""
     fact = tracked_fact(event)
+    if event.activity == CREATED and row.facts and row.facts[0].activity == CREATED:
+        return False
     if not fact.field and event.activity in _MAYBE_NOTHING:
         kind = (event.entity, fact.activity, "", fact.before, fact.after, fact.role, fact.decision)
         if policy.react(kind) == EMPTY_REACTION:
@@ -347,11 +350,12 @@ def _take_content(row: DocumentState, event: Event, content: Content) -> tuple[b
         content = msgspec.structs.replace(old, state=DELETED)
         again = not insert(row.facts, Fact(at, True, DELETED, actor=event.actor, event_id=event.event_id))
     else:
-        born = 0
-        if first and content.created_at is not None:
+        # Its creation: told by the source, or else read off the document.
+        born = row.facts[0].at if row.facts and row.facts[0].activity == CREATED else 0
+        if first and not born and content.created_at is not None:
             born = min(content.created_at, at, row.facts[0].at if row.facts else at)
             created = Fact(
-                born, False, "created", STATE, None, "draft", actor=content.created_by, event_id=event.event_id
+                born, False, CREATED, STATE, None, "draft", actor=content.created_by, event_id=event.event_id
             )
             again = not insert(row.facts, created, first=True)
             row.day = born // DAY

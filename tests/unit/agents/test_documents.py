@@ -240,6 +240,20 @@ def test_a_deleted_bill_leaves_nothing_open() -> None:
     assert totals["documents_open"] == 0
 
 
+def test_a_creation_told_by_the_source_is_not_told_twice() -> None:
+    told = moved(
+        "bill", "1", "2026-03-02 09:00", "created", "", "", field=None, old_value=None, new_value=None, actor="5"
+    )
+    seen = bill("1", "2026-03-02 09:00")
+    posted = moved("bill", "1", "2026-03-02 10:00", "posted", "draft", "posted")
+    for events in ([told, seen, posted], [seen, told, posted], [seen, posted, told], [posted, told, seen]):
+        replay = documents()
+        replay.feed(events)
+        (step,) = steps(replay)
+        assert (step.started_at, step.decided_at) == (at("2026-03-02 09:00"), at("2026-03-02 10:00"))
+        assert clocks(replay)["bill_validation"].wall_seconds == 3600
+
+
 def test_a_repeat_changes_nothing() -> None:
     replay = documents()
     first = bill("1", "2026-03-02 09:00")

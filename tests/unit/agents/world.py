@@ -96,8 +96,8 @@ def moved(
     entity: str, record: str, when: str | int, activity: str, before: str, after: str, **fields: Any
 ) -> Transition:
     """A tracked change of the state by user 8."""
-    body = {"label": after, "field": "state", "actor": "8", "activity": activity, **fields}
-    found: Transition = _event(Transition, entity, record, when, {"old_value": before, "new_value": after, **body})
+    body = {"label": after, "field": "state", "old_value": before, "new_value": after, "actor": "8", **fields}
+    found: Transition = _event(Transition, entity, record, when, {**body, "activity": activity})
     return found
 
 
