@@ -456,12 +456,17 @@ class Shell:
         lows, highs = self._marks(self._ends.earliest, wanted), self._marks(self._ends.latest, wanted)
         for part in loaded:
             tp = (part.topic, part.partition)
-            if not lows[tp] <= part.next <= highs[tp]:
+            if part.next < lows[tp]:
                 raise OffsetLost(
-                    f"offset lost: the state of {part.topic}:{part.partition} stands at {part.next}, the log holds "
-                    f"{lows[tp]} to {highs[tp]}. Records in between are gone, or the topic was made anew. To accept "
-                    f"that: delete {self._state_topic} and make it again (finwatch topics apply); the stage then "
-                    "builds its state from what the log still holds"
+                    f"offset lost: the state of {part.topic}:{part.partition} stands at {part.next}, its log begins at "
+                    f"{lows[tp]}; {lows[tp] - part.next} records are gone. To go on without them: "
+                    f"python -m streams.repair {self.stage.name} --apply"
+                )
+            if part.next > highs[tp]:
+                raise OffsetLost(
+                    f"offset lost: the state of {part.topic}:{part.partition} stands at {part.next}, its log ends at "
+                    f"{highs[tp]}: the topic was made anew. To begin anew with it: delete {self._state_topic}, then "
+                    "run: finwatch topics apply"
                 )
 
     async def _own(self, loaded: Sequence[Partition], pending: Pending) -> None:

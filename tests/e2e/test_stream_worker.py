@@ -24,6 +24,7 @@ from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.history import HistoryRecord, digest
 from schemas.codec import Encoder, describe
 from schemas.registry import EmbeddedRegistry
+from streams import repair
 from streams.app import Worker
 from streams.loader import StateReader
 from streams.rows import unpack_row
@@ -182,6 +183,29 @@ def test_a_restart_loses_and_doubles_nothing(bed: Bed, run: Callable[..., Proces
     run()
     eventually(lambda: bed.counted() == 11 * EVERY + 3)
     assert sorted(out["version"] for out in bed.described("out")) == [EVERY * n for n in range(1, 12)]
+
+
+def test_lost_offsets_stop_the_worker_until_somebody_accepts_it(bed: Bed, run: Callable[..., Process]) -> None:
+    """The embedded broker drops what is older than 5 MB: enough of it, and the log begins behind the position."""
+    bed.produce([good(n) for n in range(5)])
+    first = run()
+    eventually(lambda: bed.counted() == 5)
+    first.term()
+    big = good(6, label="x" * 500_000)
+    bed.produce([big] * 15)
+    second = run()
+    assert second.process.wait(30) == ExitCode.SOFTWARE
+    reason = second.lines()[-1]["reason"]
+    assert reason.startswith("offset lost: the state of in:0 stands at 5, its log begins at ")
+    assert "python -m streams.repair counting --apply" in reason
+
+    settings = load_settings(kafka={"bootstrap": bed.bootstrap})
+    [jump] = repair.plan("counting", ["in"], PARTITIONS, settings)
+    assert (jump.topic, jump.partition, jump.position) == ("in", 0, 5)
+    repair.apply("counting", [jump], settings)
+    assert repair.plan("counting", ["in"], PARTITIONS, settings) == []
+    run()
+    eventually(lambda: bed.counted() == 5 + 20 - jump.start)
 
 
 def test_an_absent_broker_is_one_line_and_patience(run: Callable[..., Process]) -> None:
