@@ -9,6 +9,7 @@ Positions come from the state, never from Kafka's committed offsets; those are w
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -114,7 +115,7 @@ class Inlet:
         self._lease = 0
         self._away = False
         self.stop = threading.Event()
-        self.commits: dict[TopicPartition, int] = {}
+        self.commits: deque[tuple[TopicPartition, int]] = deque()  # appended to by the event loop
         self.assigned = False
         self.rebalances = {"assigned": 0, "revoked": 0, "lost": 0}
         self._thread = threading.Thread(target=self._run, name=f"inlet-{group}", daemon=True)
@@ -202,11 +203,13 @@ class Inlet:
         return runs
 
     def _commit(self) -> None:
-        if self.commits:
-            commits, self.commits = self.commits, {}
-            offsets = [ck.TopicPartition(t, p, o) for (t, p), o in commits.items() if (t, p) in self._leases]
-            if offsets:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+        newest: dict[TopicPartition, int] = {}
+        while self.commits:
+            tp, position = self.commits.popleft()
+            newest[tp] = position
+        offsets = [ck.TopicPartition(t, p, o) for (t, p), o in newest.items() if (t, p) in self._leases]
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def _on_assign(self, consumer: ck.Consumer, assigned: list[ck.TopicPartition]) -> None:
         self._lease += 1

@@ -264,12 +264,15 @@ class Shell:
             if part.next >= end:
                 part.follow(asked_at)
 
-    async def _checkpoint(self, partitions: Iterable[Partition]) -> None:
-        """Make one checkpoint of each partition that changed; see the module's docstring for the order."""
+    async def _checkpoint(self, partitions: Iterable[Partition], last: bool = False) -> None:
+        """Make one checkpoint of each partition that changed; see the module's docstring for the order.
+
+        ``last``: nobody may come after this worker, so KPI partials are said whether their time has come or not.
+        """
         async with self._checkpointing:
             started = self._now()
             for part in partitions:
-                if started - part.kpi_at >= self._settings.kpi_seconds:
+                if last or started - part.kpi_at >= self._settings.kpi_seconds:
                     part.kpi_at = started
                     whole = started - part.kpi_whole_at >= _KPI_WHOLE_SECONDS
                     if whole:
@@ -301,11 +304,9 @@ class Shell:
                 for part, _, (key, value) in taken:
                     self._outlet.send(self._state_topic, value, key, part.partition)  # 4.
                 await self._outlet.settle(self._outlet.cut())
-            commits = {}
             for part, position, _ in taken:
                 part.saved = position
-                commits[part.topic, part.partition] = position
-            self._inlet.commits = {**self._inlet.commits, **commits}  # 5. made by the consumer thread
+                self._inlet.commits.append(((part.topic, part.partition), position))  # 5. by the consumer thread
             self._checkpoint_at = self._now()
             self._metrics.histogram("stream_checkpoint_seconds").labels(self.stage.name).observe(
                 self._checkpoint_at - started
@@ -487,7 +488,7 @@ class Shell:
             self._lag.pop(tp, None)
             self._metrics.gauge("stream_lag_records").labels(self.stage.name, tp[0], str(tp[1])).set(0)
         if save and mine:
-            await self._checkpoint(mine)
+            await self._checkpoint(mine, last=True)
 
     def _await(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HANDOVER_SECONDS)
