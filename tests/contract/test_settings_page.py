@@ -9,5 +9,5 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_secrets_show_no_default() -> None:
     for line in render().splitlines():
-        if "PASSWORD`" in line or "KEY`" in line and "SSL" not in line:
+        if "PASSWORD`" in line or ("KEY`" in line and "SSL" not in line):
             assert "| a secret |" in line
