@@ -26,6 +26,7 @@ from schemas.codec import Encoder, describe
 from schemas.registry import EmbeddedRegistry
 from streams import repair
 from streams.app import Worker
+from streams.checkpoint import split_key
 from streams.loader import StateReader
 from streams.rows import unpack_row
 from tests.parts.counting import EVERY, PERIOD, Count, CountingStage, transition
@@ -183,6 +184,27 @@ def test_a_restart_loses_and_doubles_nothing(bed: Bed, run: Callable[..., Proces
     run()
     eventually(lambda: bed.counted() == 11 * EVERY + 3)
     assert sorted(out["version"] for out in bed.described("out")) == [EVERY * n for n in range(1, 12)]
+
+
+def test_former_branches_are_deleted_some_time_after_a_takeover(bed: Bed, run: Callable[..., Process]) -> None:
+    def branches() -> set[bytes]:
+        """Branches that still have a record which is not deleted."""
+        newest: dict[bytes, bytes | None] = {}
+        for _, key, value, _ in StateReader({"bootstrap.servers": bed.bootstrap}, STATE).read([0]):
+            newest[key] = value
+        return {split_key(key)[2] for key, value in newest.items() if value is not None}
+
+    bed.produce([good(n, f"log:bill:{n}") for n in range(50)])
+    first = run(stream_tombstone_seconds="600")
+    eventually(lambda: bed.counted() == 50)
+    first.term()
+    [former] = branches()
+    run(stream_tombstone_seconds="1")
+    eventually(lambda: branches() and former not in branches())
+    assert len(branches()) == 1
+    assert bed.counted() == 50
+    bed.produce([good(50)])
+    eventually(lambda: bed.counted() == 51)
 
 
 def test_lost_offsets_stop_the_worker_until_somebody_accepts_it(bed: Bed, run: Callable[..., Process]) -> None:
