@@ -235,16 +235,17 @@ def implied_activity(entity: str, field: str, before: str | None, after: str) ->
 
 def tracked_fact(event: Transition) -> Fact:
     """The fact of a transition from the source's log."""
-    field = event.field if event.new_value is not None and event.field in (STATE, PAYMENT_STATE) else ""
-    after = event.new_value
-    if event.activity == CREATED and not field:
+    field, before, after = "", None, None
+    if event.new_value is not None and event.field in (STATE, PAYMENT_STATE):
+        field, before, after = event.field, event.old_value, event.new_value
+    elif event.activity == CREATED:
         field, after = STATE, "draft"  # what every document begins as
     return Fact(
         event.occurred_at,
         True,
         event.activity,
-        field or "",
-        event.old_value,
+        field,
+        before,
         after,
         event.role,
         event.step,

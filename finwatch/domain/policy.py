@@ -241,6 +241,7 @@ class Reaction(NamedTuple):
     asks: str | None
     clocks: tuple[tuple[ClockRule, tuple[str, ...]], ...]  # operations in the order they apply
     closes: bool | None  # the document: True closes it, False opens it, None neither
+    inert: bool  # it means nothing
 
 
 class FactKind(NamedTuple):
@@ -350,7 +351,8 @@ class Policy:
             closes = True
         elif (kind.field != "" and kind.after is not None) or kind.activity in ("submitted", "reset", "created"):
             closes = False
-        return Reaction(approval, ending, opens, asks, tuple(clocks), closes)
+        inert = ending is None and not opens and not clocks and closes is None
+        return Reaction(approval, ending, opens, asks, tuple(clocks), closes, inert)
 
     def _add_approval(self, section: ApprovalSection, path: str) -> None:
         if section.entity in self.approvals:
@@ -499,5 +501,4 @@ def _calendar(name: str, section: CalendarSection, path: str) -> Calendar:
 
 
 _ANY_APPROVAL = ApprovalRule("approval", None, None, ApprovalSection(entity="*", step="approval", opens=[], ends={}))
-EMPTY_REACTION = Reaction(None, None, False, None, (), None)
 Calendars = Mapping[str, Calendar]

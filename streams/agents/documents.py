@@ -33,7 +33,7 @@ from finwatch.domain.exceptions import ExceptionState
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine, Touched
 from finwatch.domain.identity import parse_document_key
-from finwatch.domain.policy import EMPTY_REACTION, Policy, PolicySet
+from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, ENTITY_TOPICS, EXCEPTION, FINDING, STEP
 from finwatch.runtime.topics import ENTITIES as ALL_ENTITIES
@@ -94,6 +94,9 @@ class DocumentsStage:
         """Take one event. Raises InvalidEvent, before anything is changed, for one that contradicts itself."""
         if TYPE_CHECKING:
             assert isinstance(event, Event)
+        policy = self._policies.of(event.source)
+        if event.__class__ is Transition and event.activity in _MAYBE_NOTHING and _means_nothing(event, policy):
+            return None
         document = event.document_key
         key = "d:" + document
         short = event.event_id[:_ID]
@@ -114,7 +117,6 @@ class DocumentsStage:
             row.at = event.occurred_at
         if event.company_id is not None:
             row.company_id = event.company_id
-        policy = self._policies.of(event.source)
         calendar = policy.calendar_of(row.company_id)
         old = row.content
         # 2. What happened, in order of event time; evaluated again when it does not come last.
@@ -327,15 +329,22 @@ def _check(event: Event) -> None:
         raise InvalidEvent("invalid_event", "the documents stage does not know this entity")
 
 
+def _means_nothing(event: Transition, policy: Policy) -> bool:
+    """True for a tracked change that no rule looks at (a name, a note): more than half of what a real log holds.
+
+    It leaves no trace, not even its id: a repeat means nothing either.
+    """
+    if event.field in (STATE, PAYMENT_STATE) or event.decision is not None:
+        return False
+    kind = (event.entity, event.activity, "", None, None, event.role, None)
+    return policy.react(kind).inert
+
+
 def _take_transition(row: DocumentState, event: Transition, policy: Policy) -> bool:
     """Take in a transition. Returns True when the history has to be evaluated again."""
     fact = tracked_fact(event)
     if event.activity == CREATED and row.facts and row.facts[0].activity == CREATED:
         return False
-    if not fact.field and event.activity in _MAYBE_NOTHING:
-        kind = (event.entity, fact.activity, "", fact.before, fact.after, fact.role, fact.decision)
-        if policy.react(kind) == EMPTY_REACTION:
-            return False  # it means nothing to any rule: it is not kept
     if event.amount is not None and row.content_at < 0:
         row.content.amount, row.content.currency = event.amount, event.currency
     again = bool(fact.field) and supersede(row.facts, fact)

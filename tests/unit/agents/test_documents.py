@@ -240,6 +240,13 @@ def test_a_deleted_bill_leaves_nothing_open() -> None:
     assert totals["documents_open"] == 0
 
 
+def test_a_tracked_change_that_no_rule_looks_at_leaves_no_trace() -> None:
+    replay = documents()
+    renamed = moved("bill", "1", "2026-03-02 09:00", "changed", "a", "b", field="name")
+    replay.feed([renamed, renamed])
+    assert not list(replay.view.rows.keys())
+
+
 def test_a_creation_told_by_the_source_is_not_told_twice() -> None:
     told = moved(
         "bill", "1", "2026-03-02 09:00", "created", "", "", field=None, old_value=None, new_value=None, actor="5"
