@@ -5,8 +5,10 @@ broker (incarnation) its offset belongs to; `incarnations` numbers the lives. Wh
 everything was killed is in no life: its source sends it again, since positions are stored after the records.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from finwatch.runtime.config import Settings
@@ -15,6 +17,9 @@ from finwatch.runtime.history import DIGEST_BYTES, History, HistoryRecord
 BATCH_RECORDS = 5_000
 BATCH_BYTES = 8 * 1024 * 1024
 """A batch is limited to this by the largest record of its partition, so one huge record makes batches short."""
+
+LOOK_SECONDS = 2.0
+"""How long the list of what the raw log holds is used before it is asked for again."""
 
 _DIGEST = (
     "substring(SHA256(concat(toString(length(topic)), ':', topic, toString(length(key)), ':', key, "
@@ -42,6 +47,9 @@ class StoreHistory(History):
         self._incarnation = incarnation
         self._log = f"{database}.raw_log"
         self._lives = f"{database}.incarnations"
+        self._lock = threading.Lock()
+        self._overview: dict[tuple[str, int], dict[str, int]] = {}
+        self._looked_at = -LOOK_SECONDS
 
     def close(self) -> None:
         """Close the clients; a later question opens new ones."""
@@ -61,8 +69,7 @@ class StoreHistory(History):
 
     def current(self, topic: str, partition: int) -> Iterator[list[HistoryRecord]]:
         """Records of this life that the store has, by offset, each once; tombstones are left out."""
-        if self._exists():
-            yield from self._pages(topic, partition, self._incarnation)
+        yield from self._pages(topic, partition, self._incarnation)
 
     def emitted(self, topics: Sequence[str]) -> set[bytes]:
         """`digest` of every record of these topics in the store, of all lives."""
@@ -85,34 +92,49 @@ class StoreHistory(History):
 
     def _past(self, topic: str, partition: int) -> list[str]:
         """Earlier lives that have records of a partition, in their order. Raises HistoryLost."""
-        if not self._exists():
-            return []
-        rows = self._rows(
-            f"SELECT incarnation, min(seq) FROM {self._lives} GROUP BY incarnation",  # noqa: S608
+        return [life for life in self._held(topic, partition) if life != self._incarnation]
+
+    def _held(self, topic: str, partition: int) -> dict[str, int]:
+        """Lives that have records of a partition, in their order, and the largest record of each in bytes.
+
+        Asked for all partitions at once: a worker asks for each of them when it starts, within a second or so. An
+        answer of that age does no harm: what the store got meanwhile the broker still has, as nobody has read it.
+        """
+        with self._lock:
+            if monotonic() - self._looked_at > LOOK_SECONDS:
+                self._overview = self._look() if self._exists() else {}
+                self._looked_at = monotonic()
+            return self._overview.get((topic, partition), {})
+
+    def _look(self) -> dict[tuple[str, int], dict[str, int]]:
+        numbers = {
+            str(name): int(number)
+            for name, number in self._rows(
+                f"SELECT incarnation, min(seq) FROM {self._lives} GROUP BY incarnation",  # noqa: S608
+                {},
+            )
+        }
+        numbers.setdefault(self._incarnation, sys.maxsize)
+        held = self._rows(
+            f"SELECT topic, partition, incarnation, max(length(key) + length(value)) FROM {self._log} "  # noqa: S608
+            "GROUP BY topic, partition, incarnation",
             {},
         )
-        numbers = {str(name): int(number) for name, number in rows}
-        held = self._rows(
-            f"SELECT DISTINCT incarnation FROM {self._log} "  # noqa: S608
-            "WHERE topic = {topic:String} AND partition = {partition:UInt16}",
-            {"topic": topic, "partition": partition},
-        )
-        names = [str(row[0]) for row in held if row[0] != self._incarnation]
-        unknown = [name for name in names if name not in numbers]
+        unknown = sorted({str(row[2]) for row in held} - numbers.keys())
         if unknown:
             raise HistoryLost(f"{self._lives} does not number {', '.join(unknown)}, whose records {self._log} holds")
-        return sorted(names, key=lambda name: numbers[name])
+        found: dict[tuple[str, int], dict[str, int]] = {}
+        for topic, partition, life, largest in sorted(held, key=lambda row: numbers[str(row[2])]):
+            found.setdefault((str(topic), int(partition)), {})[str(life)] = int(largest)
+        return found
 
     def _pages(self, topic: str, partition: int, incarnation: str) -> Iterator[list[HistoryRecord]]:
         where = "WHERE topic = {topic:String} AND partition = {partition:UInt16} AND incarnation = {incarnation:String}"
         given = {"topic": topic, "partition": partition, "incarnation": incarnation}
-        ((count, largest),) = self._rows(
-            f"SELECT count(), max(length(key) + length(value)) FROM {self._log} {where}",  # noqa: S608
-            given,
-        )
-        if not count:
+        largest = self._held(topic, partition).get(incarnation)
+        if largest is None:
             return
-        size = max(1, min(BATCH_RECORDS, BATCH_BYTES // max(1, int(largest))))
+        size = max(1, min(BATCH_RECORDS, BATCH_BYTES // max(1, largest)))
         after = -1
         while True:
             columns = self._columns(

@@ -38,7 +38,9 @@ class ServiceContext:
 
 
 Service = Callable[[ServiceContext], None]
-"""Runs in a thread until `context.stop` is set. Returning earlier or raising ends the process."""
+"""Runs in a thread until `context.stop` is set. Returning earlier or raising ends the process.
+
+A service with an attribute `prepare`, a function of the store, has it called before the store's address is known."""
 
 
 def run(
@@ -75,6 +77,11 @@ async def _serve(
     ).start()
     runner, bound = await serve(front, host, port)
     context = ServiceContext(store, stop)
+    # What a service needs in the store (its tables) is there before anyone is told where the store is.
+    for _, service in services:
+        prepare = getattr(service, "prepare", None)
+        if prepare is not None:
+            await asyncio.to_thread(prepare, store)
     threads = [_start(name, service, context, failures) for name, service in services]
     address = endpoint_file(store.directory)
     shown = f"[{host}]" if ":" in host else host
