@@ -15,6 +15,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from finwatch.runtime.clock import Clock, SystemClock
 from finwatch.runtime.config import RegistrySettings
+from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.retry import GaveUp, retrying
 from schemas.catalogue import Schema, SchemaError, current, every_version, parse
 
@@ -26,9 +27,15 @@ _PERMANENT = frozenset({401, 403})
 class RegistryError(Exception):
     """The registry answered, and the answer ends the matter (rights, an incompatible schema)."""
 
+    exit_code = ExitCode.FAILED
+    what_to_do = "see the message"
+
 
 class RegistryUnavailable(Exception):
     """The registry could not be asked: an outage. Retry later; no record is at fault."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    what_to_do = "start the registry, or set FINWATCH_REGISTRY_URL (empty: the embedded one, which needs no server)"
 
 
 class UnknownSchema(Exception):
@@ -37,6 +44,8 @@ class UnknownSchema(Exception):
 
 class SchemaNotRegistered(RegistryError):
     """The schema is not in the registry under its subject; `finwatch schemas apply` puts it there."""
+
+    what_to_do = "run: finwatch schemas apply"
 
 
 class Registry(Protocol):

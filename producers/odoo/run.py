@@ -9,10 +9,12 @@ from finwatch.runtime.health import Health, HealthServer
 from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.publisher import Gate, KafkaPublisher
+from finwatch.runtime.retry import GaveUp
 from finwatch.runtime.topics import ENTITY_TOPICS
 from producers.odoo.accounts import MINIMUM_KEY_BYTES
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.connect import open_transport
+from producers.odoo.readiness import check, wait_until_ready
 from producers.odoo.records import RecordEncoder
 from producers.odoo.state import KafkaState, MemoryState, StateStore
 from schemas.registry import open_registry
@@ -52,13 +54,15 @@ def run(
 ) -> int:
     """Capture until `stop` is set, or `once` through; number of events published.
 
-    Raises ConfigError, AccessDenied, PublishFailed, StateUnavailable; Odoo being away is waited out (with `once` it
-    raises Unavailable).
+    Raises ConfigError, AccessDenied, PublishFailed, StateUnavailable. Odoo being away is waited out, and at start what
+    is missing of broker, topics, registry and schemas; with `once` each raises (Unavailable, BrokerUnavailable,
+    NotReady, RegistryUnavailable).
     """
     of_capture, transport = capture_settings(settings), open_transport(settings.odoo)
     metrics = metrics or Metrics()
     log = get_logger("capture")
-    client = settings.kafka.client_config()
+    client = settings.kafka.client_config({"log_level": 0})
+    registry = open_registry(settings.registry)
     publisher = KafkaPublisher(client, gate=gate, gated=frozenset(ENTITY_TOPICS), stop=stop)
     state: StateStore
     if settings.embedded is not None:
@@ -71,7 +75,7 @@ def run(
         publisher,
         SystemClock(),
         of_capture,
-        encode=RecordEncoder(open_registry(settings.registry)),
+        encode=RecordEncoder(registry),
         state=state,
         metrics=metrics,
     )
@@ -88,9 +92,14 @@ def run(
     log.info("serving metrics and health", address=server.address)
     try:
         if once:
+            check(settings.kafka, registry)
             capture.connect()
             published = capture.snapshot()
             return published + capture.poll()
+        try:
+            wait_until_ready(settings.kafka, registry, stop, SystemClock())
+        except GaveUp:
+            return 0  # told to stop while waiting
         capture.run(stop)
         return capture.published
     finally:
