@@ -112,8 +112,7 @@ def _snapshot(
     shown = replace(before, simulated=company.moment, share=company.share, elapsed=elapsed, published=company.published)
     try:
         count = stored(client)
-        seconds = max(0.1, elapsed - before.elapsed)
-        shown = replace(ask(client, shown), stored=count, rate=(count - before.stored) / seconds)
+        shown = replace(ask(client, shown), stored=count, rate=count / max(1.0, elapsed))
         return replace(shown, behind=sum(positions.lag(group, READS[group]) for group in GROUPS))
     except transient:
         return shown

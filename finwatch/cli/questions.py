@@ -24,7 +24,9 @@ SELECT type, any(severity), countIf(status = 'open'), countIf(status = 'resolved
 FROM exceptions GROUP BY type ORDER BY countIf(status = 'open') DESC, type
 """
 _FOUND = """
-SELECT opened_at, severity, detector, title, status FROM findings
+SELECT opened_at, severity, detector, concat(title, ' · ', entity, ' ',
+       arrayStringConcat(arrayMap(key -> splitByChar(':', key)[3], document_keys), ', ')), status
+FROM findings
 WHERE detector {comparison} 'duplicates' ORDER BY opened_at DESC, finding_id LIMIT {most}
 """
 _COUNTS = "SELECT count() FROM documents"
