@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from finwatch.runtime.history import digest
-from finwatch.runtime.topics import DEAD_LETTER, KPI
+from finwatch.runtime.topics import DEAD_LETTER, KPI, TOPICS
 from schemas.decode import Bad, Skipped
 from streams.checkpoint import Branch
 from streams.deadletters import dead_letter
@@ -33,6 +33,10 @@ _PLAIN: Final = 2
 _HEARTBEAT: Final = 3
 _SKIPPED: Final = 4
 _BAD: Final = 5
+_UNEXPECTED: Final = 6
+
+_BELONGS: Final = {spec.name: frozenset(spec.records) for spec in TOPICS if spec.records}
+"""Records that a topic of the one list may carry; on any other topic nothing is out of place."""
 
 
 class Heartbeat(Struct, frozen=True, gc=False):
@@ -182,14 +186,27 @@ class Processor:
         for kind in stage.projections.values():
             timed = {"source", "observed_at", "timeline"} <= set(kind.__struct_fields__)
             self._kinds[kind] = _TIMED if timed else _PLAIN
+        self._kinds_on: dict[str, dict[type, int]] = {}
+
+    def _kinds_of(self, topic: str) -> dict[type, int]:
+        """What to do with a record of each class on a topic; made once a topic, so that an event costs nothing more."""
+        known = self._kinds_on.get(topic)
+        if known is None:
+            belongs = _BELONGS.get(topic)
+            known = self._kinds_on[topic] = dict(self._kinds)
+            for name, kind in self.projections.items():
+                if belongs is not None and name not in belongs:
+                    known[kind] = _UNEXPECTED
+        return known
 
     def apply(self, part: Partition, events: Sequence[Struct], offsets: Sequence[int], raw: Raw) -> int:
         """Apply records in order and move the position behind the last; return how many were dead letters.
 
         Raises StageFailed, after which the partition's rows are not to be used.
         """
-        kinds, stage_apply, observe, fire = self._kinds, self.stage.apply, part.rows.timeline.observe, part.fire
         topic, counts = part.topic, part.counts
+        stage_apply, observe, fire = self.stage.apply, part.rows.timeline.observe, part.fire
+        kinds, belongs = self._kinds_of(topic), _BELONGS.get(topic)
         applied = repeated = filtered = dead = 0
         offset = -1
         try:
@@ -207,6 +224,11 @@ class Processor:
                     except InvalidEvent as error:
                         dead += 1
                         self._bury(part, offset, raw(index), "invalid_event", f"{error.reason} {error.detail}".strip())
+                elif kind == _UNEXPECTED or (
+                    kind == _SKIPPED and belongs is not None and event.full_name not in belongs  # type: ignore[attr-defined]
+                ):
+                    dead += 1
+                    self._bury(part, offset, raw(index), "unexpected_record", "this kind of record is of another topic")
                 elif kind == _SKIPPED:
                     filtered += 1
                 elif kind == _HEARTBEAT:

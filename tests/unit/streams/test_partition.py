@@ -27,12 +27,12 @@ def encode(record: Struct) -> bytes:
 class Bench:
     """One partition of the counting stage and what it sent."""
 
-    def __init__(self, seen: frozenset[bytes] = frozenset()) -> None:
-        self.stage = CountingStage("counting", ("in",), "out")
+    def __init__(self, seen: frozenset[bytes] = frozenset(), topic: str = "in") -> None:
+        self.stage = CountingStage("counting", (topic,), "out")
         self.sent: list[tuple[str, bytes, bytes]] = []
         self.counts = Counts()
         self.part = Partition(
-            self.stage, ("in", 0), 1, RowStore(0), 0, encode, lambda *sent: self.sent.append(sent), self.counts, seen
+            self.stage, (topic, 0), 1, RowStore(0), 0, encode, lambda *sent: self.sent.append(sent), self.counts, seen
         )
         self.processor = Processor(self.stage)
 
@@ -71,6 +71,19 @@ def test_what_cannot_be_processed_becomes_a_dead_letter_and_the_rest_goes_on() -
     assert bench.counts.dead == {("in", "malformed_avro"): 1, ("in", "invalid_event"): 1}
     assert bench.counts.filtered == {"in": 1}
     assert bench.part.next == 5
+
+
+def test_a_record_of_another_topic_is_a_dead_letter_whether_or_not_the_stage_reads_it() -> None:
+    bench = Bench(topic="finance.relation.v1")  # carries relations, no transitions and no bills
+    dead = bench.apply([seen(0, 0), Skipped("finwatch.Bill"), Skipped("finwatch.Relation")])
+    assert dead == 2
+    assert bench.part.get("total", Count) is None
+    assert bench.counts.dead == {("finance.relation.v1", "unexpected_record"): 2}
+    assert bench.counts.filtered == {"finance.relation.v1": 1}
+    assert bench.part.next == 3
+    bench = Bench(topic="finance.bill.v1")
+    assert bench.apply([seen(0, 0), Skipped("finwatch.Bill"), Skipped("finwatch.Vendor")]) == 1
+    assert bench.count("total").events == 1
 
 
 def test_timers_fire_before_the_event_that_passes_them() -> None:
