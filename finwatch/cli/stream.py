@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from finwatch.cli.options import Embedded
+from finwatch.cli.output import Failed
+from finwatch.runtime.exits import ExitCode
 
 
 class StageName(StrEnum):
@@ -32,4 +34,15 @@ def stream(
 
     settings = settings_for(embedded)
     configure_logging(settings.loglevel, settings.logformat)
-    raise typer.Exit(run([stage.value for stage in stages], settings))
+    names = [stage.value for stage in stages]
+    if settings.embedded is None:
+        raise typer.Exit(run(names, settings))
+    if not settings.incarnation:
+        raise Failed(
+            f"no embedded stack runs in {settings.embedded}",
+            "start one (`finwatch demo`, `finwatch import`); both run the streams themselves",
+            ExitCode.UNAVAILABLE,
+        )
+    from finwatch.local.stream_process import run_embedded
+
+    raise typer.Exit(run_embedded(names, settings))
