@@ -91,6 +91,9 @@ def _policy(settings: Settings) -> Iterator[Finding]:
 def _broker(settings: Settings) -> Iterator[Finding]:
     from finwatch.runtime import admin
 
+    if settings.embedded is not None and not settings.incarnation:
+        yield Finding("broker", "skipped", f"no stack runs in {settings.embedded}")
+        return
     client = admin.admin_client(settings.kafka)
     topics = admin.cluster_topics(client, settings.kafka.bootstrap, timeout=5)
     yield Finding("broker", "ok", f"{settings.kafka.bootstrap}, {len(topics)} topics")

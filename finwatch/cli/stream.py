@@ -27,10 +27,9 @@ def stream(
     The same workers run as [bold]faust -A streams.app worker[/] (stages from FINWATCH_STREAM_STAGES).
     Exit codes: 0 stopped, 70 an invariant broke, 76 too many dead letters, 78 configuration.
     """
-    from streams.app import run
-
     from finwatch.local.access import settings_for
     from finwatch.runtime.logging import configure_logging
+    from streams.app import run
 
     settings = settings_for(embedded)
     configure_logging(settings.loglevel, settings.logformat)
