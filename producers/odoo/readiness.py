@@ -9,6 +9,7 @@ from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.logging import get_logger
 from finwatch.runtime.retry import retrying
 from finwatch.runtime.topics import CAPTURE_STATE, TOPICS
+from finwatch.runtime.trouble import Trouble
 from schemas.registry import Registry, RegistryUnavailable, SchemaNotRegistered, newest
 
 _ANSWER_SECONDS = 5.0
@@ -39,17 +40,11 @@ def wait_until_ready(kafka: KafkaSettings, registry: Registry, stop: threading.E
 
     Raises GaveUp when `stop` is set, RegistryError as it comes.
     """
-    log = get_logger("capture")
-    said: list[str] = []
+    trouble = Trouble(get_logger("capture"))
 
     def failed(error: Exception, _wait: float) -> None:
-        # One reason is one line, however its wording counts the seconds.
-        reason = type(error).__name__ if isinstance(error, RegistryUnavailable) else str(error)
-        if [reason] != said[-1:]:
-            said.append(reason)
-            log.warning("waiting", reason=str(error), what_to_do=getattr(error, "what_to_do", ""))
+        trouble.tell("waiting", reason=str(error), what_to_do=getattr(error, "what_to_do", ""))
 
     transient = (NotReady, BrokerUnavailable, RegistryUnavailable)
     retrying(lambda: check(kafka, registry), transient, stop=stop, on_failure=failed, clock=clock)
-    if said:
-        log.info("everything answers now")
+    trouble.over()

@@ -18,6 +18,7 @@ from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.retry import backoff
 from finwatch.runtime.store import STORE_ERRORS, StoreDenied, StoreUnavailable, connect, error_code
 from finwatch.runtime.topics import STORED_TOPICS
+from finwatch.runtime.trouble import Trouble
 from schemas.registry import RegistryError, RegistryUnavailable, open_registry
 from sinks.clickhouse.decoding import decoding
 from sinks.clickhouse.migrations import pending
@@ -65,6 +66,7 @@ class Sink:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._log = get_logger("sink-clickhouse")
+        self._trouble = Trouble(self._log)
         self._new_reader = reader or (lambda: LogReader(settings.kafka, STORED_TOPICS, settings.incarnation, GROUP))
         self._new_client = client or (lambda: connect(settings.clickhouse, database=False, timeout=30.0))
         self._decode = decode
@@ -126,18 +128,18 @@ class Sink:
                 except (StoreUnavailable, LogUnavailable, NotMigrated) as error:
                     part = "log" if isinstance(error, LogUnavailable) else "store"
                     self._lose(part)
-                    self._log.warning(
+                    self._trouble.tell(
                         f"{part} is not ready", detail=str(error), what_to_do=getattr(error, "what_to_do", "")
                     )
                     self._clock.wait(next(self._waits), self._stop)
                 except RegistryUnavailable as error:
                     self._lose("registry")
-                    self._log.warning("registry does not answer", detail=str(error))
+                    self._trouble.tell("registry does not answer", detail=str(error))
                     self._clock.wait(next(self._waits), self._stop)
                 except STORE_ERRORS as error:
                     # The message may quote a statement; the code and the kind say enough.
                     self._lose("store")
-                    self._log.warning("store failed", error=type(error).__name__, code=error_code(error))
+                    self._trouble.tell("store failed", error=type(error).__name__, code=error_code(error))
                     self._clock.wait(next(self._waits), self._stop)
         finally:
             reader.close()
@@ -155,6 +157,7 @@ class Sink:
         if self._failing_since is not None:
             self._failing_since = None
             self._waits = backoff(most=5.0)
+            self._trouble.over()
 
     def _drop_client(self) -> None:
         if self._client is not None:

@@ -13,6 +13,7 @@ from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.retry import backoff
 from finwatch.runtime.topics import KPI
+from finwatch.runtime.trouble import Trouble
 from schemas.decode import Decoder
 from schemas.registry import RegistryUnavailable, open_registry
 from sinks.log_reader import LogChanged, LogReader, LogUnavailable, OutOfRange, Partition
@@ -41,6 +42,7 @@ class Sink:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._log = get_logger("sink-prometheus")
+        self._trouble = Trouble(self._log)
         self._new_reader = reader or (lambda: LogReader(settings.kafka, (KPI,), settings.incarnation, GROUP))
         self._decoder: Decoder | None = None
         self._lock = threading.Lock()
@@ -67,6 +69,7 @@ class Sink:
                 try:
                     self._begin(reader)
                     waits = backoff(most=5.0)
+                    self._trouble.over()
                     self._follow(reader)
                 except (LogChanged, OutOfRange) as error:
                     self._ready = False
@@ -74,9 +77,7 @@ class Sink:
                     self._clock.wait(next(waits), self._stop)
                 except (LogUnavailable, RegistryUnavailable) as error:
                     self._ready = False
-                    self._log.warning(
-                        "not ready", detail=str(error), what_to_do=getattr(error, "what_to_do", "start the registry")
-                    )
+                    self._trouble.tell("not ready", detail=str(error), what_to_do=error.what_to_do)
                     self._clock.wait(next(waits), self._stop)
         finally:
             reader.close()

@@ -23,12 +23,13 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka.admin import AdminClient
 
 import finwatch.local.child as child
+from finwatch.local.access import settings_for
 from finwatch.local.backpressure import Positions, backlog
 from finwatch.local.front.access import password_file
-from finwatch.local.stack import answers
+from finwatch.local.stack import answers, running_stack
 from finwatch.runtime import admin
 from finwatch.runtime.config import ClickHouseSettings, KafkaSettings
-from finwatch.runtime.store import connect
+from finwatch.runtime.store import STORE_ERRORS, StoreUnavailable, connect
 from finwatch.runtime.topics import TOPICS
 from schemas.codec import describe
 from schemas.registry import EmbeddedRegistry
@@ -41,6 +42,7 @@ GROUPS = ("documents", "relations", "sink-clickhouse")
 PATIENCE = 120.0
 """Seconds a condition may take; far more than it needs, for machines that do other things too."""
 T = TypeVar("T")
+_AWAY: tuple[type[Exception], ...] = (*STORE_ERRORS, StoreUnavailable)
 
 
 def eventually(what: Callable[[], T], seconds: float = PATIENCE, why: Callable[[], str] = str) -> T:
@@ -152,10 +154,13 @@ class Commands:
 
 
 class StoreServer(Server):
-    """The process that owns an embedded store, on a port that stays the same over kill and start."""
+    """The process that owns an embedded store, on a port that stays the same over kill and start.
 
-    def __init__(self, folder: Path) -> None:
-        self.directory = folder / "embedded"
+    `directory`: an embedded directory that no stack has open; without it the store is a new one in `folder`.
+    """
+
+    def __init__(self, folder: Path, directory: Path | None = None) -> None:
+        self.directory = directory or folder / "embedded"
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "finwatch.local.store_process", str(self.directory), "--port", str(port)]
@@ -272,3 +277,60 @@ def described(bootstrap: str, topic: str) -> list[dict[str, Any]]:
         {**describe(message.value() or b"", registry), "$written": message.timestamp()[1] / 1000}
         for message in records(bootstrap, [topic])
     ]
+
+
+_VIEWS = ("events", "documents", "steps", "clocks", "exceptions", "findings", "finding_versions", "dead_letters")
+_COORDINATES = frozenset({"topic", "partition", "offset", "incarnation", "kafka_timestamp", "ingested_at"})
+"""Where and when a row was stored: what may differ between two runs that say the same."""
+
+
+def fingerprint(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
+    """Rows and an order-free hash of what each view says, and the KPIs; equal for stores that say the same."""
+    found: dict[str, Any] = {}
+    for view in _VIEWS:
+        columns = [name for name, *_ in ask(f"DESCRIBE TABLE {view}") if name not in _COORDINATES]
+        row = f"toString(tuple({', '.join(columns)}))"
+        found[view] = ask(f"SELECT count(), sum(cityHash64({row})) FROM {view}")[0]
+    found["kpis"] = ask("SELECT kpi, labels, value FROM kpis ORDER BY kpi, labels")
+    return found
+
+
+def stack_pids(directory: Path) -> list[int]:
+    """Processes of the embedded stack that has the directory open, its own first; empty when none has."""
+    state = running_stack(directory)
+    if state is None:
+        return []
+    return [int(state["pid"]), *(int(process["pid"]) for process in state["processes"].values())]
+
+
+def stored_so_far(directory: Path) -> int:
+    """Records in the raw log of a directory whose stack runs; 0 while its store does not answer yet."""
+    state = running_stack(directory)
+    if state is None or not state["clickhouse_url"]:
+        return 0
+    try:
+        client = connect(settings_for(directory).clickhouse, timeout=PATIENCE)
+        try:
+            return int(client.query("SELECT count() FROM raw_log").result_rows[0][0])
+        finally:
+            client.close()
+    except _AWAY:
+        return 0
+
+
+def kill_stack(directory: Path) -> None:
+    """SIGKILL of every process of the stack at once, as in a power failure; returns when all are gone."""
+    pids = stack_pids(directory)
+    assert len(pids) >= 3, "a stack is its own process, the store and the streams"
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
