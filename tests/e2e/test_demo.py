@@ -1,0 +1,159 @@
+"""`finwatch demo`: findings of every kind, what was done wrong on purpose is found, and it ends and goes on cleanly."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finwatch.cli.questions import TO_TRY
+from finwatch.local.demonstration import SOURCE, START
+from finwatch.runtime.exits import ExitCode
+from finwatch.sim import Company, Label
+from finwatch.sim.labels import LabelKind
+from tests.parts.pipeline import (
+    Command,
+    Commands,
+    StoreServer,
+    alive,
+    eventually,
+    fingerprint,
+    kill_stack,
+    stack_pids,
+    stored_so_far,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+WEEKS = 1
+SECONDS = 400.0
+
+
+def start(commands: Commands, directory: Path) -> Command:
+    return commands.start("demo", "--once", "--weeks", str(WEEKS), "--json", "--embedded", str(directory))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def commands(folder: Path) -> Iterator[Commands]:
+    with Commands(folder / "commands", {}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def told(commands: Commands, folder: Path) -> dict[str, Any]:
+    """What the undisturbed demo printed."""
+    command = start(commands, folder / "data")
+    assert command.wait(SECONDS) == ExitCode.OK, command.said()
+    assert "Traceback" not in command.said()
+    assert stack_pids(folder / "data") == []
+    found: dict[str, Any] = json.loads(command.out.read_text())
+    print(f"{found['seconds']} s, {found['events_published']} events, {found['records_stored']} records")
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(told: dict[str, Any], folder: Path) -> Iterator[StoreServer]:
+    """The store the undisturbed demo left, opened again without the rest."""
+    server = StoreServer(folder / "store", folder / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def labels() -> list[Label]:
+    """What the company did wrong on purpose: the same seed is the same company."""
+    company = Company(seed=7, start=START, weeks=WEEKS, version="18.0")
+    company.advance(company.end)
+    return company.labels
+
+
+def test_findings_of_all_four_kinds(told: dict[str, Any]) -> None:
+    """Approval ageing, service levels, duplicates, exceptions."""
+    assert {found["detector"] for found in told["findings"]} == {"approvals", "sla", "duplicates", "exceptions"}
+    assert sum(kind["open"] + kind["resolved"] for kind in told["exceptions"]) > 0
+    assert told["seconds"] < 90
+
+
+def test_every_query_that_is_suggested_has_an_answer(store: StoreServer) -> None:
+    for sql in TO_TRY:
+        assert store.ask(sql), sql
+
+
+def test_nothing_is_a_dead_letter(store: StoreServer) -> None:
+    assert store.ask("SELECT reason, count() FROM dead_letters GROUP BY reason") == []
+
+
+def test_every_duplicate_that_was_made_is_found(store: StoreServer, labels: list[Label]) -> None:
+    made = {
+        tuple(sorted(f"{SOURCE}:bill:{number}" for number in label.ids)): label.kind
+        for label in labels
+        if label.kind in (LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE)
+    }
+    assert set(made.values()) == {LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE}
+    found = {
+        tuple(keys): rule
+        for keys, rule in store.ask("SELECT arraySort(document_keys), rule FROM findings WHERE detector = 'duplicates'")
+    }
+    assert made.keys() <= found.keys()
+    exact = {pair for pair, kind in made.items() if kind is LabelKind.EXACT_DUPLICATE}
+    assert {found[pair] for pair in exact} == {"exact_reference"}
+
+
+def test_every_late_order_approval_is_found(store: StoreServer, labels: list[Label]) -> None:
+    """An order waits 40 hours of work or more; the service level is two business days."""
+    end = START + timedelta(weeks=WEEKS)
+    late = {
+        f"{SOURCE}:purchase_order:{label.ids[0]}": label
+        for label in labels
+        if label.model == "purchase.order"
+        and label.kind in (LabelKind.SLA_PO_APPROVAL, LabelKind.APPROVAL_AGEING)
+        and label.at + timedelta(days=4) < end  # two business days, a weekend between them, before the demo ends
+    }
+    assert late
+    breached = store.ask("SELECT document_key FROM clocks WHERE policy = 'order_approval' AND status = 'breached'")
+    assert late.keys() <= {key for (key,) in breached}
+    said = store.ask("SELECT document_keys[1] FROM findings WHERE detector = 'sla' AND rule = 'order_approval'")
+    assert late.keys() <= {key for (key,) in said}
+
+
+def test_stopped_and_killed_on_the_way_it_ends_with_the_same_tables(
+    commands: Commands, store: StoreServer, told: dict[str, Any], folder: Path
+) -> None:
+    """Ctrl-C on the way, then kill -9 of everything further on, then to the end: nothing lost, nothing doubled."""
+    directory = folder / "disturbed"
+    whole = told["records_stored"]
+    # 1. Ctrl-C: nothing is left running, and it says so.
+    first = start(commands, directory)
+    eventually(lambda: stored_so_far(directory) > whole / 3 or not first.running, SECONDS, first.said)
+    pids = stack_pids(directory)
+    assert len(pids) == 3
+    assert first.stop(signal.SIGINT, SECONDS) == ExitCode.INTERRUPTED, first.said()
+    assert "Traceback" not in first.said()
+    assert "nothing is left running" in first.said()
+    assert not any(alive(pid) for pid in pids)
+    assert stack_pids(directory) == []
+    # 2. Again, from the beginning as to the company, whose events so far are repeats: kill -9 of all processes at once.
+    second = start(commands, directory)
+    before = eventually(lambda: stored_so_far(directory), SECONDS, second.said)
+    eventually(lambda: stored_so_far(directory) > before + whole * 0.4 or not second.running, SECONDS, second.said)
+    kill_stack(directory)
+    assert second.wait() == -signal.SIGKILL
+    # 3. To the end.
+    third = start(commands, directory)
+    assert third.wait(SECONDS) == ExitCode.OK, third.said()
+    again = StoreServer(folder / "store-disturbed", directory)
+    again.start()
+    try:
+        assert fingerprint(again.ask) == fingerprint(store.ask)
+    finally:
+        again.stop()
