@@ -11,6 +11,7 @@ from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
 from finwatch.cli.import_log import import_log
 from finwatch.cli.stream import stream
+from finwatch.cli.webhook import webhook
 
 app = typer.Typer(
     name="finwatch",
@@ -41,6 +42,7 @@ def _root(
 app.command()(demo)
 app.command("import")(import_log)
 app.command()(capture)
+app.command()(webhook)
 app.command()(stream)
 app.add_typer(sink.app, name="sink")
 app.command("query")(query.command)

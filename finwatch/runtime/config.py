@@ -95,6 +95,18 @@ class OdooSettings(_Group):
         180.0, ge=0, description="Seconds a window reaches back; below 120 late commits may be lost."
     )
     page_size: int = Field(1000, ge=1, le=5000)
+    sweep_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds from one round of the sweep (commits beyond the overlap, deletions) to the next; 0: none.",
+    )
+    sweep_rows: int = Field(5000, ge=100, description="Rows a poll spends on the sweep; large tables take many polls.")
+    sweep_recent: float = Field(
+        3600.0, ge=0, description="The sweep reads whole what was written within these seconds, whatever its stamp."
+    )
+    sweep_deletions: float = Field(
+        0.1, ge=0, le=1, description="Share of a slice that may be missing; beyond, deletions are withheld, loudly."
+    )
     timeout: float = Field(60.0, gt=0)
     account_key: SecretStr = Field(SecretStr(""), description="Key of the keyed hash over bank account numbers.")
 
@@ -131,6 +143,23 @@ class SinkSettings(_Group):
     max_rows: int = Field(50_000, ge=1, le=1_000_000)
 
 
+class WebhookSettings(_Group):
+    """`finwatch webhook`; who may send what stands in the file of hooks (docs/webhooks.md)."""
+
+    hooks: Path | None = Field(None, description="The file of hooks (YAML).")
+    host: str = Field("127.0.0.1", description="Loopback by default: put a proxy with TLS in front.")
+    port: int = Field(8741, ge=0, le=65535, description="0: a free port, written to the log.")
+    ack_seconds: float = Field(
+        5.0, gt=0, le=300, description="Time the broker has to acknowledge an event before its sender is told 503."
+    )
+    read_seconds: float = Field(10.0, gt=0, description="Time a sender has for the body of a request.")
+    idle_seconds: float = Field(
+        30.0, gt=0, description="Time a connection has for the head of its next request before it is closed."
+    )
+    connections: int = Field(1000, ge=1, description="Connections served at once; more are closed at once.")
+    pending: int = Field(10_000, ge=1, description="Events not acknowledged yet, above which senders are told 503.")
+
+
 class _FileAwareEnv(EnvSettingsSource):
     """Environment source in which `NAME_FILE` names a file that holds the value of `NAME`."""
 
@@ -160,6 +189,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()  # type: ignore[call-arg]
     stream: StreamSettings = StreamSettings()  # type: ignore[call-arg]
     sink: SinkSettings = SinkSettings()  # type: ignore[call-arg]
+    webhook: WebhookSettings = WebhookSettings()  # type: ignore[call-arg]
     embedded: Path | None = Field(None, description="Directory of the embedded stack; unset: real servers.")
     incarnation: str = Field("", description="Identity of the embedded broker's life; set by the embedded stack.")
     policy: Path | None = Field(None, description="Policy file; the shipped default when unset.")

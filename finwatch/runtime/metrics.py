@@ -112,7 +112,21 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "capture_seconds_since_last_event", "gauge", "Age of the newest event published.", ("source",), "seconds"
     ),
+    MetricSpec("capture_sweep_rounds", "counter", "Rounds of the sweep over all models.", ("source",)),
+    MetricSpec("capture_sweep_round_seconds", "gauge", "Duration of the sweep's last round.", ("source",), "seconds"),
     MetricSpec("capture_poll_seconds", "histogram", "Duration of a poll of all models.", ("source",), "seconds"),
+    # The webhook ingress.
+    MetricSpec("webhook_requests", "counter", "Requests answered, by hook and HTTP status.", ("source", "status")),
+    MetricSpec(
+        "webhook_seconds",
+        "histogram",
+        "From a request's head to its answer, the broker's acknowledgement included.",
+        ("source",),
+        "seconds",
+    ),
+    MetricSpec("webhook_unacknowledged", "gauge", "Events that the broker has not acknowledged yet."),
+    MetricSpec("webhook_undelivered", "counter", "Events the broker did not acknowledge; their senders were told 503."),
+    MetricSpec("webhook_nonces", "gauge", "Nonces held to refuse replays.", ("source",)),
 )
 
 

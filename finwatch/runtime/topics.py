@@ -37,6 +37,7 @@ DEAD_LETTER = "finance.dlq.v1"
 DOCUMENTS_STATE = "finwatch.documents.state"
 RELATIONS_STATE = "finwatch.relations.state"
 CAPTURE_STATE = "finwatch.capture.state"
+HINTS = "finwatch.hints"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(DOCUMENTS_STATE, (), "compact", None, "State of the documents stage as branches of checkpoints."),
     TopicSpec(RELATIONS_STATE, (), "compact", None, "State of the relations stage as branches of checkpoints."),
     TopicSpec(CAPTURE_STATE, (), "compact", None, "Positions of the capture, by source and model."),
+    TopicSpec(HINTS, (), "delete", 1, "Records of a source that may have changed: hints to poll, never truth."),
 )
 STORED_TOPICS = tuple(spec.name for spec in TOPICS if spec.records)
 

@@ -4,19 +4,17 @@ See producers/eventlog/mappings/travel_declarations.yaml for an example with eve
 """
 
 import codecs
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from finwatch.runtime.topics import ENTITIES
 from producers.eventlog.errors import MappingError
+from producers.yaml_model import parse_model, read_text
 
 FOLDER = Path(__file__).parent / "mappings"
-MAX_BYTES = 1024 * 1024
 Activity = Literal[
     "created",
     "submitted",
@@ -139,32 +137,13 @@ def _entity(value: str) -> str:
     return value
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key that stands twice, which YAML would drop in silence, and aliases."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-
 def load_mapping(path: Path) -> Mapping:
     """A mapping from its file, or a shipped one by its name. Raises MappingError with lines and what to do."""
     if not path.exists() and path.suffix == "" and (FOLDER / f"{path.name}.yaml").is_file():
         path = FOLDER / f"{path.name}.yaml"
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise MappingError(f"{path}: larger than {MAX_BYTES} bytes")
-        text = raw.decode("utf-8-sig")
-    except OSError as error:
-        shipped = ", ".join(packaged_mappings())
-        raise MappingError(f"{path}: {error.strerror}; shipped mappings: {shipped}") from None
-    except UnicodeDecodeError:
-        raise MappingError(f"{path}: not UTF-8 text") from None
-    return parse_mapping(text, str(path))
+    if not path.exists():
+        raise MappingError(f"{path}: no such file; shipped mappings: {', '.join(packaged_mappings())}")
+    return parse_mapping(read_text(path, MappingError), str(path))
 
 
 def packaged_mappings() -> list[str]:
@@ -174,72 +153,4 @@ def packaged_mappings() -> list[str]:
 
 def parse_mapping(text: str, name: str) -> Mapping:
     """A mapping from its text. Raises MappingError."""
-    loader: _Loader | None = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        places = dict(_places(node, ()))
-        twice = list(_repeated(node, ()))
-        if twice:
-            raise MappingError(
-                "\n".join(f"{name}, line {line}: {_dotted(key)} stands there twice" for key, line in twice)
-            )
-        content = loader.construct_document(node) if node is not None else None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise MappingError(f"{name}, line {line}: not YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise MappingError(f"{name}: not YAML ({type(error).__name__})") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-    if not isinstance(content, dict):
-        raise MappingError(f"{name}: empty, or not a list of `key: value` lines")
-    try:
-        return Mapping.model_validate(content)
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
-        raise MappingError("\n".join(_problem(problem, places, name) for problem in problems)) from None
-
-
-def _problem(problem: Any, places: dict[tuple[object, ...], int], name: str) -> str:
-    key = tuple(part for part in problem["loc"] if part != "[key]")
-    at = key
-    while at not in places and at:
-        at = at[:-1]
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = "no such key; check its spelling"
-    elif problem["type"] == "missing":
-        message = "is missing; add it"
-    return f"{name}, line {places.get(at, 1)}: {_dotted(key)}: {message}"
-
-
-def _dotted(key: tuple[object, ...]) -> str:
-    return ".".join(str(part) for part in key) or "the file"
-
-
-def _places(node: Any, at: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*at, key.value)
-            yield here, key.start_mark.line + 1
-            yield from _places(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*at, index), value.start_mark.line + 1
-            yield from _places(value, (*at, index))
-
-
-def _repeated(node: Any, at: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[object] = set()
-        for key, value in node.value:
-            here = (*at, key.value)
-            if here in seen:
-                yield here, key.start_mark.line + 1
-            seen.add(here)
-            yield from _repeated(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _repeated(value, (*at, index))
+    return parse_model(Mapping, text, name, MappingError)
