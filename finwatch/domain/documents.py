@@ -74,6 +74,8 @@ class Content(Struct, array_like=True, gc=False):
 
 
 NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
+EXPENSE_BILL = "in_expense"
+"""Document type of a bill that reimburses an expense report: no vendor sent it, so no vendor's rules hold for it."""
 
 
 def _move(event: Any) -> Content:
@@ -96,7 +98,9 @@ def _move(event: Any) -> Content:
 
 def _bill(event: Bill) -> Content:
     content = _move(event)
-    if not event.origin:
+    if event.expense_report_key is not None and event.move_type in ("in_invoice", "in_receipt"):
+        content.document_type = EXPENSE_BILL
+    elif not event.origin:
         for line in event.lines:
             if line.get("purchase_line_id"):
                 break
@@ -125,17 +129,22 @@ def _order(event: PurchaseOrder) -> Content:
 
 
 def _order_marks(lines: Lines, receivable: bool) -> str:
-    """Where billed <= received <= ordered does not hold. What is never received (services) is not held to it."""
+    """Where billed <= received <= ordered does not hold. What is never received (services) is not held to it.
+
+    What is billed beyond the order will not be received: it is over-billed, and no receipt is waited for.
+    """
     marks = set()
     for line in lines:
         ordered, received, billed = line.get("quantity"), line.get("quantity_received"), line.get("quantity_billed")
-        if ordered is None or received is None or billed is None:
+        if ordered is None or billed is None:
             continue
         if billed > ordered:
             marks.add(OVER_BILLED)
-        if receivable and billed > received:
+        if not receivable or received is None:
+            continue
+        if min(billed, ordered) > received:
             marks.add(BILLED_BEFORE_RECEIPT)
-        if receivable and received > ordered:
+        if received > ordered:
             marks.add(OVER_RECEIVED)
     return "".join(sorted(marks))
 

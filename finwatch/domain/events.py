@@ -55,6 +55,7 @@ class _Move(Event, frozen=True, kw_only=True):
 class Bill(_Move, frozen=True, gc=True, kw_only=True):
     """A vendor bill, credit note or receipt."""
 
+    expense_report_key: str | None = None
     lines: Lines = []
 
 

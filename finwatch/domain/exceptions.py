@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from finwatch.domain.calendar import Calendar
 from finwatch.domain.documents import (
     BILLED_BEFORE_RECEIPT,
     NO_ORDER,
@@ -22,7 +23,7 @@ from finwatch.domain.documents import (
     Content,
     Fact,
 )
-from finwatch.domain.policy import ExceptionSection, Reaction
+from finwatch.domain.policy import Duration, ExceptionSection, Reaction
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -34,7 +35,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "cancelled_after_posting": "It was cancelled after it had been posted.",
         "reset_to_draft": "It was set back to draft after it had been posted.",
         "approval_by_creator": "Whoever created or submitted it also approved it.",
-        "billed_before_receipt": "More is billed than was received.",
+        "billed_before_receipt": "More of what was ordered is billed than was received.",
         "over_billed": "More is billed than was ordered.",
         "over_received": "More was received than was ordered.",
     }
@@ -55,6 +56,7 @@ class Flag(Struct, array_like=True, gc=False):
     opened_id: str
     resolved: int = 0
     resolved_id: str = ""
+    asked: bool = False  # an approval that somebody had asked for: it counts at any amount
 
 
 class ExceptionState(Struct, array_like=True):
@@ -69,12 +71,17 @@ class ExceptionState(Struct, array_like=True):
     counted: str = ""
     in_cohort: bool = False
     finding_version: int = 0
+    waits: int = 0  # not open yet: the end of its grace; 0 when nothing waits
+    waits_id: str = ""  # the event that began the wait
 
 
 def raise_flags(
-    flags: dict[str, Flag], fact: Fact, before: str | None, reaction: Reaction, creator: str | None
+    flags: dict[str, Flag], fact: Fact, before: str | None, reaction: Reaction, creator: str | None, asked: bool
 ) -> bool:
-    """Let a fact raise and lower flags. ``before``: the document's state before it. Returns True when one moved."""
+    """Let a fact raise and lower flags. Returns True when one moved.
+
+    ``before``: the document's state before it; ``asked``: an approval was asked for and not decided until now.
+    """
     changed = False
     ending = reaction.ending
     if ending == "rejected":
@@ -83,7 +90,7 @@ def raise_flags(
         changed = _lower(flags, "rejected_step", fact)
     if ending == "approved":
         if fact.actor is not None and fact.actor == creator:
-            changed = _raise(flags, "approval_by_creator", fact) or changed
+            changed = _raise(flags, "approval_by_creator", fact, asked) or changed
         elif "approval_by_creator" in flags and fact.actor is not None:
             changed = _lower(flags, "approval_by_creator", fact) or changed
     if fact.field == STATE and fact.after is not None:
@@ -151,11 +158,15 @@ def update(
     amount: Decimal | None,
     at: int,
     event_id: str,
+    graces: Mapping[str, Duration],
+    calendar: Calendar,
+    now: int,
 ) -> list[str]:
     """Bring the exceptions in line with the flags and the content. Returns the types that changed.
 
-    ``at`` and ``event_id`` are of the event that showed the content. A flag that is gone (a late event showed that it
-    never was) retracts its exception; a flag that was lowered resolves it.
+    ``at`` and ``event_id`` are of the event that showed the content, ``now`` the source's time. A flag that is gone (a
+    late event showed that it never was) retracts its exception; a flag that was lowered resolves it. A content rule
+    with a grace opens at the end of that, unless it has been mended by then.
     """
     changed: list[str] = []
     if not states and not problems and not flags:
@@ -163,25 +174,38 @@ def update(
     for name, section in sections.items():
         state = states.get(name)
         flag = flags.get(name) if name in HISTORY_TYPES else None
+        small = section.min_amount is not None and (amount is None or abs(amount) < section.min_amount)
+        if small and flag is not None and not flag.asked:
+            flag = None  # as if it had never been raised: what comes late ends in the same
         if name in HISTORY_TYPES:
             met = flag is not None and flag.resolved == 0
         else:
-            met = name in problems
-        if met and section.min_amount is not None:
-            met = amount is not None and abs(amount) >= section.min_amount
+            met = name in problems and not small
+        if name in graces:
+            if met and (state is None or state.status != "open"):
+                if state is None:
+                    state = states[name] = ExceptionState()
+                if not state.waits:
+                    state.waits, state.waits_id = graces[name].end(calendar, at), event_id
+                if state.waits > now:
+                    continue
+            elif not met and state is not None and state.waits:
+                if state.waits <= at:  # the grace was over before it was mended
+                    state.status, state.opened, state.opened_id = "open", state.waits, state.waits_id
+                state.waits = 0
         if met:
             opened, opened_id = (at, event_id) if flag is None else (flag.opened, flag.opened_id)
             if state is None:
                 state = states[name] = ExceptionState()
             elif state.status == "open" and (flag is None or state.opened == opened):
                 continue
+            elif state.waits:
+                opened, opened_id, state.waits = state.waits, state.waits_id, 0
             state.status, state.opened, state.opened_id = "open", opened, opened_id
             state.resolved, state.resolved_id = 0, ""
             changed.append(name)
         elif flag is not None and flag.resolved:
             if state is None:
-                if section.min_amount is not None and (amount is None or abs(amount) < section.min_amount):
-                    continue
                 state = states[name] = ExceptionState()
             elif state.status == "resolved" and (state.opened, state.resolved) == (flag.opened, flag.resolved):
                 continue
@@ -189,7 +213,8 @@ def update(
             state.resolved, state.resolved_id = flag.resolved, flag.resolved_id
             changed.append(name)
         elif state is not None and state.status == "open":
-            state.status = "retracted" if name in HISTORY_TYPES and flag is None else "resolved"
+            # A content rule's problem never was one when it ended within its grace and that was told late.
+            state.status = "retracted" if name in HISTORY_TYPES or at < state.opened else "resolved"
             state.resolved, state.resolved_id = max(at, state.opened), event_id
             changed.append(name)
         elif state is not None and state.status == "resolved" and name in HISTORY_TYPES and flag is None:
@@ -203,10 +228,10 @@ def _lasts(flags: Mapping[str, Flag], name: str) -> bool:
     return flag is not None and flag.resolved == 0
 
 
-def _raise(flags: dict[str, Flag], name: str, fact: Fact) -> bool:
+def _raise(flags: dict[str, Flag], name: str, fact: Fact, asked: bool = False) -> bool:
     if _lasts(flags, name):
         return False
-    flags[name] = Flag(fact.at, fact.event_id)
+    flags[name] = Flag(fact.at, fact.event_id, asked=asked)
     return True
 
 

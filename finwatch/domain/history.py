@@ -30,6 +30,7 @@ class Machine(Struct, array_like=True):
     flags: dict[str, Flag] = {}
     creator: str | None = None
     closed: bool = False
+    asked: bool = False  # an approval was asked for, and is not decided
 
     def due(self) -> int | None:
         """The next instant at which time alone changes something."""
@@ -81,7 +82,11 @@ def apply(
     clocks: list[str] = []
     flagged = False
     if machine.flags or reaction.ending is not None or fact.field == STATE:
-        flagged = exceptions.raise_flags(machine.flags, fact, before, reaction, machine.creator)
+        flagged = exceptions.raise_flags(machine.flags, fact, before, reaction, machine.creator, machine.asked)
+    if activity == "submitted":
+        machine.asked = True
+    elif reaction.ending is not None:
+        machine.asked = False
     for rule, operations in reaction.clocks:
         types = rule.section.document_types
         if types and content.document_type not in types:

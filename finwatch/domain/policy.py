@@ -61,6 +61,10 @@ EXCEPTION_TYPES = frozenset(
         "over_received",
     }
 )
+# Of these, the ones that look at the document as it is, not at what happened to it.
+CONTENT_TYPES = frozenset(
+    {"missing_order", "missing_reference", "blocked_payment", "billed_before_receipt", "over_billed", "over_received"}
+)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -150,7 +154,12 @@ class ClockSection(_Section, frozen=True):
 
 
 class ExceptionSection(_Section, frozen=True):
-    """How an exception type is handled, and for which entities it is looked for."""
+    """How an exception type is handled, and for which entities it is looked for.
+
+    ``min_amount``: smaller documents have none (``min_amount_of``: another amount for an entity). It is compared with
+    the document's own currency; an approval that was asked for counts at any amount. ``grace``: what the document shows
+    counts only when it lasts longer than that; for types that look at the document, not at its history.
+    """
 
     owner: str
     severity: Severity
@@ -158,6 +167,8 @@ class ExceptionSection(_Section, frozen=True):
     entities: list[str]
     finding: bool = False
     min_amount: Decimal | None = None
+    min_amount_of: dict[str, Decimal] = {}
+    grace: str | None = None
 
 
 class DuplicatesSection(_Section, frozen=True):
@@ -169,6 +180,12 @@ class DuplicatesSection(_Section, frozen=True):
     min_reference_length: int = 3
     block_cap: int = 50
     same_year: bool = True
+    amount_tolerance: Decimal = Decimal("0.005")
+    date_window_days: int = 5
+    entry_window_days: int = 180
+    split_window_days: int = 30
+    keep_at: float = 0.2
+    report_at: float = 0.6
     severity: Severity = "high"
     owner: str = "accounts_payable"
     next_action: str = "Compare the two bills and hold the later one until it is clear."
@@ -201,6 +218,11 @@ class Duration(NamedTuple):
     def of(self, calendar: Calendar) -> int:
         """Microseconds in a calendar."""
         return self.fixed + round(self.business_days * calendar.day_length)
+
+    def end(self, calendar: Calendar, start: int) -> int:
+        """The instant that lies this long after ``start``."""
+        length = self.of(calendar)
+        return calendar.add(start, length) if self.kind == "business" else start + length
 
 
 class Level(NamedTuple):
@@ -287,9 +309,9 @@ class Policy:
         self.clocks: dict[str, ClockRule] = {}
         for i, clock in enumerate(document.clocks):
             self._add_clock(clock, f"$.clocks[{i}]")
-        for name in document.exceptions:
-            if name not in EXCEPTION_TYPES:
-                raise PolicyError(f"$.exceptions.{name}", f"no such type; known: {', '.join(sorted(EXCEPTION_TYPES))}")
+        self.graces: dict[str, Duration] = {}
+        for name, exception in document.exceptions.items():
+            self._check_exception(name, exception, f"$.exceptions.{name}")
         for entity, conditions in document.closed.items():
             _check_conditions(conditions, f"$.closed.{entity}")
         if document.duplicates.block_cap < 2:
@@ -305,7 +327,11 @@ class Policy:
         """The exception types that are looked for on an entity."""
         found = self._exceptions.get(entity)
         if found is None:
-            found = {name: s for name, s in self.document.exceptions.items() if entity in s.entities}
+            found = {
+                name: msgspec.structs.replace(section, min_amount=section.min_amount_of.get(entity, section.min_amount))
+                for name, section in self.document.exceptions.items()
+                if entity in section.entities
+            }
             self._exceptions[entity] = found
         return found
 
@@ -353,6 +379,18 @@ class Policy:
             closes = False
         inert = ending is None and not opens and not clocks and closes is None
         return Reaction(approval, ending, opens, asks, tuple(clocks), closes, inert)
+
+    def _check_exception(self, name: str, section: ExceptionSection, path: str) -> None:
+        if name not in EXCEPTION_TYPES:
+            raise PolicyError(path, f"no such type; known: {', '.join(sorted(EXCEPTION_TYPES))}")
+        for entity in section.min_amount_of:
+            if entity not in section.entities:
+                raise PolicyError(f"{path}.min_amount_of", f"{entity!r} is not among its entities")
+        if section.grace is not None:
+            if name not in CONTENT_TYPES:
+                known = ", ".join(sorted(CONTENT_TYPES))
+                raise PolicyError(f"{path}.grace", f"only what a document shows can have a grace: {known}")
+            self.graces[name] = parse_duration(section.grace, f"{path}.grace")
 
     def _add_approval(self, section: ApprovalSection, path: str) -> None:
         if section.entity in self.approvals:

@@ -365,6 +365,8 @@ class Company:
         yield self.hours.after(self._now, random.uniform(0.5, 8))
         with self._as(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, copy)  # Odoo warns and lets it through
+        # Nobody pays it: one bill was expected.
+        self._label(LabelKind.SLA_PAYMENT, "account.move", (copy,), max(self._now, _end_of(due)), reason="copy")
 
     def _pay(self, random: Random, kind: LabelKind | None, vendor: Vendor, bill: int, due: date) -> Story:
         staff, hours = self.staff, self.hours
@@ -372,7 +374,7 @@ class Company:
         day = due + timedelta(days=random.randrange(5, 12)) if late else due - timedelta(days=random.randrange(1, 4))
         morning = datetime(day.year, day.month, day.day, 9, tzinfo=self.hours.zone).astimezone(UTC)
         when = hours.after(max(self._now, morning), random.uniform(0.1, 5))
-        deadline = datetime(due.year, due.month, due.day, tzinfo=UTC) + timedelta(days=1)
+        deadline = _end_of(due)
         if not late and when >= deadline:  # a day off lies between: pay at once, which is in time or nearly so
             when = hours.after(self._now, random.uniform(0.1, 2))
         if when >= deadline:  # on purpose, or because the bill was validated too late
@@ -473,15 +475,18 @@ class Company:
         seller = random.choice(self.staff.sales)
         customer = random.choice(self.customers)
         today = self._today()
+        due = today + timedelta(days=14)
         with self._as(seller) as tx:
             invoice = actions.create_move(
-                tx, "out_invoice", customer, self._lines(random, False), ref=None, invoice_date=today,
-                due=today + timedelta(days=14),
+                tx, "out_invoice", customer, self._lines(random, False), ref=None, invoice_date=today, due=due
             )  # fmt: skip
         yield hours.after(self._now, random.uniform(0.2, 5))
         with self._as(seller) as tx:
             actions.post_move(tx, invoice)
-        yield hours.after(self._now, random.uniform(18, 100))
+        when = hours.after(self._now, random.uniform(18, 100))
+        if when >= _end_of(due):
+            self._label(LabelKind.CUSTOMER_LATE, "account.move", (invoice,), _end_of(due), when)
+        yield when
         with self._as(random.choice(self.staff.controllers)) as tx:
             payment = actions.pay(tx, [invoice], self._today())
         row = self.db.tables["account.payment"].rows[payment]
@@ -507,17 +512,21 @@ class Company:
         yield from self._pay(random, None, vendor, bill, due)
 
     def _import(self, random: Random, week: int) -> Story:
-        """Once a week an importer posts bills of a utility in one long transaction with tracking switched off."""
+        """Once a week an importer posts bills of a utility in one long transaction with tracking switched off.
+
+        They are paid together, in time.
+        """
         begin = self.hours.intervals[min(len(self.hours.intervals) - 1, week * 5 + 2)][0]
         yield begin + timedelta(minutes=30 * random.random())
         tx = self._as(self.staff.importer, tracking=False)
         vendor = self.vendors[week % len(self.vendors)]
         today = self._today()
+        due = today + timedelta(days=vendor.days)
         bills = []
         for _ in range(5):
             bill = actions.create_move(
                 tx, "in_invoice", vendor.partner, self._lines(random, False), ref=vendor.reference(),
-                invoice_date=today, due=today + timedelta(days=vendor.days), bank_account=vendor.account,
+                invoice_date=today, due=due, bank_account=vendor.account,
             )  # fmt: skip
             actions.post_move(tx, bill)
             bills.append(bill)
@@ -529,6 +538,18 @@ class Company:
         self._label(LabelKind.LATE_COMMIT, "account.move", tuple(bills), begun, self._now, seconds=f"{seconds:.0f}")
         for bill in bills:
             self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), begun, reason="import")
+        day = due - timedelta(days=2)
+        morning = datetime(day.year, day.month, day.day, 9, tzinfo=self.hours.zone).astimezone(UTC)
+        yield self.hours.after(morning, random.uniform(0.1, 5))
+        with self._as(random.choice(self.staff.treasurers)) as tx:
+            payment = actions.pay(tx, bills, self._today(), vendor.account)
+        amount = self.db.tables["account.payment"].rows[payment]["amount"]
+        yield from self._statement(random, None, -amount, f"SEPA IMP {payment}", vendor.partner, inbound=False)
+
+
+def _end_of(day: date) -> datetime:
+    """When a due date has passed."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def disguise(random: Random, reference: str) -> str:

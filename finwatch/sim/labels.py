@@ -18,6 +18,7 @@ class LabelKind(StrEnum):
     SLA_PO_APPROVAL = "sla_po_approval"
     SLA_BILL_VALIDATION = "sla_bill_validation"
     SLA_PAYMENT = "sla_payment"
+    CUSTOMER_LATE = "customer_late"
     PRICE_MISMATCH = "price_mismatch"
     BILL_WITHOUT_ORDER = "bill_without_order"
     BILL_BEFORE_RECEIPT = "bill_before_receipt"

@@ -168,7 +168,7 @@ class DocumentsStage:
                 )
             )
         view.put("k:" + event.source, counts)
-        row.due = row.machine.due()
+        row.due = _due(row)
         view.put(key, row, row.due)
         return None
 
@@ -183,11 +183,12 @@ class DocumentsStage:
         calendar = policy.calendar_of(row.company_id)
         row.now = max(row.now, now)
         touched = history.advance(row.machine, policy, calendar, row.content, now)
-        if touched.anything():
+        ripe = any(0 < state.waits <= now for state in row.exceptions.values())
+        if touched.anything() or ripe:
             counts = tally.tally_of(view, subject.source)
-            self._publish(view, row, subject, policy, calendar, counts, touched, content_changed=False)
+            self._publish(view, row, subject, policy, calendar, counts, touched, content_changed=False, ripe=ripe)
             view.put(f"k:{subject.source}", counts)
-        row.due = row.machine.due()
+        row.due = _due(row)
         view.put(key, row, row.due)
 
     def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
@@ -204,6 +205,7 @@ class DocumentsStage:
         counts: Tally,
         touched: Touched | None,
         content_changed: bool,
+        ripe: bool = False,
     ) -> None:
         """Emit what changed and bring the counts in line."""
         document, source, entity = subject.document_key, subject.source, subject.entity
@@ -253,12 +255,21 @@ class DocumentsStage:
                 clock.counted = _recount_clock(counts, clock.counted, now)
         if content_changed:
             row.problems = frozenset() if row.deleted else exceptions.content_problems(entity, content)
-        if content_changed or (touched is not None and touched.flags):
+        if content_changed or ripe or (touched is not None and touched.flags):
             sections = policy.exceptions_of(entity)
             if sections:
                 at = row.content_at if content_changed else row.at
                 for name in exceptions.update(
-                    row.exceptions, sections, row.machine.flags, row.problems, content.amount, at, row.content_id
+                    row.exceptions,
+                    sections,
+                    row.machine.flags,
+                    row.problems,
+                    content.amount,
+                    at,
+                    row.content_id,
+                    policy.graces,
+                    calendar,
+                    max(at, row.now),
                 ):
                     self._publish_exception(view, row, subject, name, policy, counts)
         closed = row.machine.closed
@@ -405,6 +416,15 @@ def _joined(one: Touched, other: Touched) -> Touched:
     steps = one.steps + [step for step in other.steps if not any(step is known for known in one.steps)]
     clocks = one.clocks + [name for name in other.clocks if name not in one.clocks]
     return Touched(steps, clocks, one.flags or other.flags)
+
+
+def _due(row: DocumentState) -> int | None:
+    """The next instant at which time alone changes something: a deadline, or the end of an exception's grace."""
+    due = row.machine.due()
+    for state in row.exceptions.values():
+        if state.waits and (due is None or state.waits < due):
+            due = state.waits
+    return due
 
 
 def _recount(counts: Tally, was: str, now: str) -> str:

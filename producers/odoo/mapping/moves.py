@@ -122,6 +122,9 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
             if entity == "entry" or one.get("display_type") in ("product", None, False)
         ],
     }
+    if entity == "bill":
+        report = ref(row, "expense_sheet_id")
+        body["expense_report_key"] = source.key("expense_report", report) if report else None
     return Document(entity, ref(row, "company_id"), body)
 
 
@@ -156,6 +159,7 @@ MAPPING = Mapping(
             "reversed_entry_id",
             "statement_line_id",
             "posted_before",
+            "expense_sheet_id",  # only with the expenses app, up to 18
             "company_id",
             *STAMPS,
         ),

@@ -1,5 +1,6 @@
 """purchase.order with its lines."""
 
+from decimal import Decimal
 from typing import Any
 
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
@@ -20,12 +21,23 @@ LINE = Child(
             "price_subtotal",
             "price_total",
             "qty_received",
+            "qty_received_method",
             "qty_invoiced",
             "date_planned",
             "write_date",
         )
     ),
 )
+
+
+def _received(row: Row) -> Decimal | None:
+    """Received quantity; None for what no receipt is recorded of.
+
+    A line of a service is of method `manual`: its quantity stays 0 unless somebody keeps it by hand.
+    """
+    quantity = number(row, "qty_received")
+    recorded = row.get("qty_received_method", "stock_moves") == "stock_moves"
+    return quantity if recorded or quantity else None
 
 
 def line(row: Row) -> dict[str, Any]:
@@ -39,7 +51,7 @@ def line(row: Row) -> dict[str, Any]:
         "price_unit": number(row, "price_unit"),
         "subtotal": number(row, "price_subtotal"),
         "total": number(row, "price_total"),
-        "quantity_received": number(row, "qty_received"),
+        "quantity_received": _received(row),
         "quantity_billed": number(row, "qty_invoiced"),
         "planned_at": moment(row, "date_planned"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from finwatch.runtime.topics import CLOCK, EXCEPTION, STEP
 from streams.agents.documents import DocumentState
 from streams.agents.replay import Replay
 from streams.stage import InvalidEvent
-from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, payment
+from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, payment, relate
 
 
 def steps(replay: Replay) -> list[Step]:
@@ -131,7 +132,7 @@ def test_a_late_stop_retracts_what_fired() -> None:
 
 def test_a_stop_after_the_due_time_fires_and_resolves_however_time_was_told() -> None:
     told, untold = documents("expense_report"), documents("expense_report", lateness=30 * DAY)
-    submitted = moved("expense_report", "1", "2026-03-02 12:30", "submitted", "draft", "submit")
+    submitted = moved("expense_report", "1", "2026-03-02 12:30", "submitted", "draft", "submit", actor="5")
     approved = moved("expense_report", "1", "2026-03-09 12:30", "approved", "submit", "approve", decision="approved")
     for replay in (told, untold):
         replay.feed([submitted, approved])
@@ -208,14 +209,118 @@ def test_history_exceptions() -> None:
     }
 
 
-def test_order_lines_that_do_not_agree() -> None:
+def approval(entity: str, before: str, after: str, actor: str) -> Any:
+    return moved(entity, "1", "2026-03-03 09:00", "approved", before, after, actor=actor, decision="approved")
+
+
+@pytest.mark.parametrize(
+    ("amount", "asked", "actor", "counts"),
+    [
+        (4999, False, "5", False),  # below the double validation: confirming one's own order is the rule
+        (5000, False, "5", True),  # a manager's own confirmation passes the approval by
+        (5000, False, "8", False),
+        (20, True, "5", True),  # an approval was asked for, whatever the amount
+        (20, True, "8", False),
+    ],
+)
+def test_whoever_ordered_may_confirm_only_what_needs_no_approval(
+    amount: int, asked: bool, actor: str, counts: bool
+) -> None:
     replay = documents("purchase_order")
-    line = {"quantity": Decimal(10), "quantity_received": Decimal(4), "quantity_billed": Decimal(10)}
-    replay.feed([order("1", "2026-03-02 09:00", state="purchase", receipt_status="partial", lines=[line])])
-    assert set(exceptions(replay)) == {"billed_before_receipt"}
-    line = {"quantity": Decimal(10), "quantity_received": Decimal(10), "quantity_billed": Decimal(10)}
-    replay.feed([order("1", "2026-03-03 09:00", state="purchase", receipt_status="full", lines=[line])])
-    assert exceptions(replay)["billed_before_receipt"].status == "resolved"
+    replay.feed([order("1", "2026-03-02 09:00", amount_total=Decimal(amount))])
+    if asked:
+        replay.feed([moved("purchase_order", "1", "2026-03-02 10:00", "submitted", "draft", "to approve", actor="5")])
+    replay.feed([approval("purchase_order", "to approve" if asked else "draft", "purchase", actor)])
+    assert set(exceptions(replay)) == ({"approval_by_creator"} if counts else set())
+
+
+def test_a_report_approved_by_its_employee_counts_at_any_amount() -> None:
+    replay = documents("expense_report")
+    replay.feed(
+        [
+            expense("1", "2026-03-02 09:00", amount_total=Decimal(20)),
+            moved("expense_report", "1", "2026-03-02 10:00", "submitted", "draft", "submit", actor="5"),
+            approval("expense_report", "submit", "approve", "5"),
+        ]
+    )
+    assert set(exceptions(replay)) == {"approval_by_creator"}
+
+
+def seen_order(when: str, ordered: int, received: int | None, billed: int, **fields: Any) -> Any:
+    line = {
+        "quantity": Decimal(ordered),
+        "quantity_received": None if received is None else Decimal(received),
+        "quantity_billed": Decimal(billed),
+    }
+    return order("1", when, **{"state": "purchase", "receipt_status": "partial", "lines": [line], **fields})
+
+
+def test_what_is_billed_and_not_received_counts_after_its_grace_until_it_is_received() -> None:
+    replay = documents("purchase_order")
+    replay.feed([seen_order("2026-03-02 09:00", 10, 4, 10)])  # Monday 10:00 in Brussels; two business days of grace
+    replay.heartbeat("odoo", at("2026-03-04 08:59"), "log")
+    assert not exceptions(replay)
+    replay.view.restart()
+    replay.heartbeat("odoo", at("2026-03-04 09:00"), "log")
+    found = exceptions(replay)["billed_before_receipt"]
+    assert (found.status, found.opened_at) == ("open", at("2026-03-04 09:00"))
+    replay.feed([seen_order("2026-03-05 09:00", 10, 10, 10, receipt_status="full")])
+    found = exceptions(replay)["billed_before_receipt"]
+    assert (found.status, found.resolved_at) == ("resolved", at("2026-03-05 09:00"))
+    assert [f.status for f in findings(replay) if f.rule == "billed_before_receipt"] == ["resolved"]
+
+
+def test_what_is_received_within_the_grace_is_nothing() -> None:
+    replay = documents("purchase_order")
+    replay.feed([seen_order("2026-03-02 09:00", 10, 4, 10), seen_order("2026-03-04 08:59", 10, 10, 10)])
+    replay.heartbeat("odoo", at("2026-03-30 09:00"), "log")
+    assert not exceptions(replay)
+    # Again, and this time it is told late.
+    replay.feed([seen_order("2026-04-01 09:00", 20, 10, 20)])
+    replay.heartbeat("odoo", at("2026-04-08 09:00"), "log")
+    assert exceptions(replay)["billed_before_receipt"].status == "open"
+    replay.feed([seen_order("2026-04-01 10:00", 20, 20, 20, observed_at="2026-04-08 10:00")])
+    assert exceptions(replay)["billed_before_receipt"].status == "retracted"
+
+
+def test_a_grace_that_ended_between_two_events_counts_although_no_time_was_told() -> None:
+    told, untold = documents("purchase_order"), documents("purchase_order", lateness=60 * DAY)
+    for replay in (told, untold):
+        replay.feed([seen_order("2026-03-02 09:00", 10, 4, 10), seen_order("2026-03-05 09:00", 10, 10, 10)])
+        found = exceptions(replay)["billed_before_receipt"]
+        assert (found.status, found.opened_at) == ("resolved", at("2026-03-04 09:00"))
+        assert found.resolved_at == at("2026-03-05 09:00")
+
+
+def test_services_and_what_is_billed_beyond_the_order_wait_for_no_receipt() -> None:
+    for one, expected in (
+        (seen_order("2026-03-02 09:00", 10, None, 10), set()),
+        (seen_order("2026-03-02 09:00", 10, None, 11), {"over_billed"}),
+        (seen_order("2026-03-02 09:00", 10, 10, 20), {"over_billed"}),
+        (seen_order("2026-03-02 09:00", 10, 4, 20), {"over_billed", "billed_before_receipt"}),
+        (seen_order("2026-03-02 09:00", 10, 0, 10, receipt_status=None), set()),
+        (seen_order("2026-03-02 09:00", 10, 12, 10), {"over_received"}),
+    ):
+        replay = documents("purchase_order")
+        replay.feed([one])
+        replay.heartbeat("odoo", at("2026-03-09 09:00"), "log")
+        assert set(exceptions(replay)) == expected
+
+
+def test_a_reimbursement_is_no_vendors_bill() -> None:
+    replay = documents()
+    large: dict[str, Any] = {"origin": None, "amount_total": Decimal(2000), "due_date": day("2026-03-02")}
+    replay.feed(
+        bill(record, "2026-03-02 09:00", reference="Taxi", state="posted", expense_report_key=report, **large)
+        for record, report in (("1", "odoo:expense_report:1"), ("2", "odoo:expense_report:2"))
+    )
+    replay.heartbeat("odoo", at("2026-03-09 09:00"), "log")
+    assert not exceptions(replay)
+    assert "vendor_payment" not in clocks(replay)
+    assert not findings(relate(replay))
+    replay.feed([bill("3", "2026-03-09 09:00", reference="Taxi", state="posted", **large)])
+    replay.heartbeat("odoo", at("2026-03-09 10:00"), "log")
+    assert set(exceptions(replay)) == {"missing_order", "overdue"}
 
 
 def test_a_rejected_payment() -> None:

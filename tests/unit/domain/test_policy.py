@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,14 +91,23 @@ def test_durations() -> None:
             parse_duration(text)
 
 
-def test_an_unknown_exception_type_is_refused() -> None:
-    section = {"owner": "x", "severity": "low", "next_action": "y", "entities": ["bill"]}
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("bad_weather", {}, "bad_weather"),
+        ("reset_to_draft", {"grace": "2 days"}, "only what a document shows"),
+        ("missing_order", {"grace": "soon"}, "no duration"),
+        ("missing_order", {"min_amount_of": {"payment": 5}}, "not among its entities"),
+    ],
+)
+def test_an_exception_that_cannot_be_is_refused(name: str, given: dict[str, Any], says: str) -> None:
+    section = {"owner": "x", "severity": "low", "next_action": "y", "entities": ["bill"], **given}
     raw = {
         "policy": "p",
         "version": "1",
         "calendars": {"c": {"time_zone": "UTC", "week": {"monday": "08:00-09:00"}}},
         "calendar": "c",
-        "exceptions": {"bad_weather": section},
+        "exceptions": {name: section},
     }
-    with pytest.raises(PolicyError, match="bad_weather"):
+    with pytest.raises(PolicyError, match=says):
         parse_policy(raw)
