@@ -28,6 +28,7 @@ from producers.odoo.mapping.spec import Document, Mapping, Source
 from producers.odoo.memory import Memory
 from producers.odoo.reader import NO_SUCH, Batch, Reader
 from producers.odoo.state import MemoryState, StateStore
+from producers.odoo.sweep import Sweep, SweepLimits, fingerprint
 from producers.odoo.tracking import Tracked
 from producers.odoo.transport import Transport
 from producers.odoo.values import Row, moment, parse_moment
@@ -45,6 +46,9 @@ class CaptureSettings:
     `source` names the database in document keys. `timeline`: `wall` for a live Odoo; `log` where a simulated clock
     governs, whose time is then the source's too. `account_key`: 16 bytes or more, kept for good: another key gives
     other hashes. `models`: a part of the mapped ones; empty for all. `languages`: empty to ask the server.
+    `sweep_interval`: seconds between the beginnings of two rounds of the sweep, 0 for none; `sweep_rows`: how many rows
+    a poll spends on it; `sweep_recent`: see producers.odoo.sweep; `sweep_deletions`: share of a slice that may be
+    missing before deletions are withheld.
     """
 
     source: str
@@ -60,12 +64,18 @@ class CaptureSettings:
     models: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     read_ahead: bool = True
+    sweep_interval: float = 600.0
+    sweep_rows: int = 5000
+    sweep_recent: timedelta = timedelta(hours=1)
+    sweep_deletions: float = 0.1
 
     def __post_init__(self) -> None:
         if not self.source or ":" in self.source or "/" in self.source:
             raise ValueError("the source's name must be given and hold no colon and no slash")
         if self.overlap < timedelta(0) or self.page_size < 1 or self.partitions < 1:
             raise ValueError("overlap, page size and partitions must be positive")
+        if self.sweep_interval < 0 or self.sweep_rows < 1 or not 0 <= self.sweep_deletions <= 1:
+            raise ValueError("the sweep's interval and rows must be positive, its share of deletions within 0 and 1")
         unknown = set(self.models) - BY_MODEL.keys()
         if unknown:
             raise ValueError(f"no mapping for {', '.join(sorted(unknown))}")
@@ -100,6 +110,8 @@ class Capture:
         self._log = get_logger("capture").bind(source=settings.source)
         self._reader: Reader | None = None
         self._memory: Memory | None = None
+        self._sweep: Sweep | None = None
+        self._round_began: float | None = None
         self._mappings = [one for one in MAPPINGS if not settings.models or one.model in settings.models]
         self._stopped: dict[str, str] = {}  # model -> kind of error that stopped it
         self._last_settled = clock.monotonic()
@@ -156,6 +168,8 @@ class Capture:
         if self._memory is None:
             self._memory = Memory.load(self._state, [one.model for one in self._mappings])
         self._reader = reader
+        limits = SweepLimits(self._settings.page_size, self._settings.sweep_recent, self._settings.sweep_deletions)
+        self._sweep = Sweep(reader, self._memory, self, limits)
         self._gauge("capture_connected", 1)
         self._log.info("connected", version=version, models=len(self._active()), stopped=sorted(self._stopped))
 
@@ -230,7 +244,10 @@ class Capture:
                 with self._guarded(mapping.model):
                     self._poll_model(reader, memory, mapping, progress)
                     complete.append(mapping)
-            # 3. Deliver and remember; 4. only then say how far the source was seen.
+            # 3. A slice of the sweep: what no window can find.
+            if self._sweep_due():
+                self._sweep_slices(self._settings.sweep_rows)
+            # 4. Deliver and remember; 5. only then say how far the source was seen.
             self._settle(force=True)
             self._heartbeats(complete, began or self._observed())
             self._publisher.flush()
@@ -242,6 +259,24 @@ class Capture:
         self._report_age()
         return self._published - before
 
+    def sweep(self, now: datetime | None = None) -> int:
+        """A whole round of the sweep, from its beginning, at once; number of events published.
+
+        What is committed before it starts is published when it ends. `now` as for `poll`.
+        """
+        if now is not None and now.tzinfo is None:
+            raise ValueError("a naive datetime may not cross a module border")
+        sweep, before = self._sweeping(), self._published
+        self._now = now
+        try:
+            self._begin_round()
+            while sweep.running:
+                self._sweep_slices(self._settings.sweep_rows)
+            self._settle(force=True)
+        finally:
+            self._now = None
+        return self._published - before
+
     def delete(self, model: str, record_ids: Iterable[int], now: datetime | None = None) -> int:
         """Publish the deletion of records that the source no longer has; number of events published.
 
@@ -250,7 +285,10 @@ class Capture:
         """
         reader, memory = self._ready()
         before, hashes = self._published, memory.hashes[model]
-        at = now if now is not None else self._clock.now()
+        at = now if now is not None else self._observed()
+        # 1. The state that ends is remembered: found again after a crash, its deletion has the same id.
+        self._settle(force=True)
+        # 2. Publish the deletions; 3. settle them.
         for record_id in record_ids:
             digest = hashes.get(record_id)
             if digest is not None:
@@ -258,6 +296,7 @@ class Capture:
                     events.deleted_event(reader.source, model, record_id, digest, at, self._settings.timeline)
                 )
                 hashes.forget(record_id)
+                memory.stamps[model].forget(record_id)
         self._settle(force=True)
         return self._published - before
 
@@ -299,26 +338,31 @@ class Capture:
         newest: datetime | None = None
         since = windows.window_start(progress, self._settings.overlap)
         for ids, changes in reader.log_window(since, memory.log.__contains__):
-            by_model: dict[str, dict[int, list[Tracked]]] = {}
-            left: set[int] = set()
-            for change in changes:
-                by_model.setdefault(change.model, {}).setdefault(change.record_id, []).append(change)
-                newest = change.at if newest is None else max(newest, change.at)
-            for model, by_record in by_model.items():
-                mapping = BY_MODEL[model]
-                of_model = memory.progress(model)
-                if mapping not in self._active() or of_model is None or not of_model.snapshot_done:
-                    # Its snapshot will bring them, so they do not count as seen.
-                    left.update(change.value_id for of_record in by_record.values() for change in of_record)
-                    continue
-                for batch in reader.by_ids(mapping, by_record):
-                    batch.changes = by_record
-                    self._publish_batch(mapping, batch, "window", of_model)
-            for value_id in ids:
-                if value_id not in left:
-                    memory.log.add(value_id)
+            newest = max([change.at for change in changes] + ([newest] if newest is not None else []), default=None)
+            self._publish_log(ids, changes, "window")
             self._settle(force=False)
         memory.move(LOG, windows.window_read(progress, began, newest))
+
+    def _publish_log(self, ids: list[int], changes: list[Tracked], mode: Mode) -> None:
+        """Publish changes of the log, each with its document, and remember the rows as seen."""
+        reader, memory = self._ready()
+        by_model: dict[str, dict[int, list[Tracked]]] = {}
+        left: set[int] = set()
+        for change in changes:
+            by_model.setdefault(change.model, {}).setdefault(change.record_id, []).append(change)
+        for model, by_record in by_model.items():
+            mapping = BY_MODEL[model]
+            of_model = memory.progress(model)
+            if mapping not in self._active() or of_model is None or not of_model.snapshot_done:
+                # Its snapshot will bring them, so they do not count as seen.
+                left.update(change.value_id for of_record in by_record.values() for change in of_record)
+                continue
+            for batch in reader.by_ids(mapping, by_record):
+                batch.changes = by_record
+                self._publish_batch(mapping, batch, mode, of_model)
+        for value_id in ids:
+            if value_id not in left:
+                memory.log.add(value_id)
 
     def _poll_model(self, reader: Reader, memory: Memory, mapping: Mapping, progress: windows.Progress) -> None:
         since = windows.window_start(progress, self._settings.overlap)
@@ -337,9 +381,94 @@ class Capture:
                 read |= parents
         memory.move(mapping.model, windows.window_read(progress, began, newest))
 
+    # -- the sweep ----------------------------------------------------------------------------------------------
+
+    def _sweeping(self) -> Sweep:
+        self._ready()
+        assert self._sweep is not None
+        return self._sweep
+
+    def _sweep_order(self) -> list[str]:
+        """Models of a round, the log first as in a poll; models whose snapshot is not whole wait for it."""
+        _, memory = self._ready()
+        documents = [
+            one.model for one in self._active() if (at := memory.progress(one.model)) is not None and at.snapshot_done
+        ]
+        return documents if LOG in self._stopped else [LOG, *documents]
+
+    def _sweep_due(self) -> bool:
+        """Whether a round is under way, or begins now."""
+        if not self._settings.sweep_interval:
+            return False
+        if not self._sweeping().running:
+            began = self._round_began
+            if began is not None and self._clock.monotonic() - began < self._settings.sweep_interval:
+                return False
+            self._begin_round()
+        return bool(self._sweeping().running)
+
+    def _begin_round(self) -> None:
+        self._round_began = self._clock.monotonic()
+        self._sweeping().begin(self._sweep_order())
+
+    def _sweep_slices(self, budget: int) -> None:
+        """Slices until the budget of rows is spent or the round is over."""
+        sweep, (_, memory) = self._sweeping(), self._ready()
+        while budget > 0 and (model := sweep.running):
+            order = self._sweep_order()
+            if model not in order:  # stopped or left out since
+                sweep.skip(order)
+                continue
+            with self._guarded(model):
+                mapping = None if model == LOG else BY_MODEL[model]
+                budget -= sweep.step(mapping, order, budget, self._source_time() or self._observed())
+            self._settle(force=False)
+        if not sweep.running:
+            self._round_over(memory)
+
+    def _round_over(self, memory: Memory) -> None:
+        self._metrics.counter("capture_sweep_rounds").labels(self._settings.source).inc()
+        if self._round_began is None:
+            return  # it was begun by a former life of this process
+        seconds = self._clock.monotonic() - self._round_began
+        self._gauge("capture_sweep_round_seconds", seconds)
+        if seconds > max(self._settings.sweep_interval, 1.0) * 2 and self._settings.timeline == "wall":
+            self._log.warning(
+                "the sweep's round takes longer than its interval",
+                seconds=round(seconds),
+                what_to_do="raise FINWATCH_ODOO_SWEEP_ROWS or FINWATCH_ODOO_SWEEP_SECONDS",
+            )
+
+    def swept(self, mapping: Mapping, batch: Batch) -> None:
+        """For the sweep: publish what changed of these documents."""
+        _, memory = self._ready()
+        progress = memory.progress(mapping.model)
+        assert progress is not None
+        self._publish_batch(mapping, batch, "sweep", progress)
+
+    def swept_log(self, ids: list[int], changes: list[Tracked]) -> None:
+        """For the sweep: publish missed changes of the log."""
+        self._publish_log(ids, changes, "sweep")
+
+    def gone(self, model: str, ids: Iterable[int]) -> None:
+        """For the sweep: publish deletions."""
+        self.delete(model, ids)
+
+    def withheld(self, model: str, missing: int, known: int) -> None:
+        """For the sweep: say loudly that too much is missing to be believed."""
+        self._count_error("deletions_withheld")
+        self._log.error(
+            "so many records are missing at once that no deletion is published: a lost right, or another database?",
+            model=model,
+            missing=missing,
+            known=known,
+            what_to_do="run `finwatch doctor`; if they were deleted, raise FINWATCH_ODOO_SWEEP_DELETIONS for a round",
+        )
+
     # -- publishing ---------------------------------------------------------------------------------------------
 
     def _publish_batch(self, mapping: Mapping, batch: Batch, mode: Mode, progress: windows.Progress) -> None:
+        stamps = self._ready()[1].stamps[mapping.model]
         for row in batch.rows:
             try:
                 document = mapping.map(row, batch.lines.get(row["id"], {}), self._ready()[0].source)
@@ -349,6 +478,9 @@ class Capture:
                 continue
             if document is not None:
                 self._publish_document(mapping, row["id"], document, written_at, batch, mode, progress)
+            stamp = fingerprint(row, batch.lines.get(row["id"], {}))
+            if stamps.get(row["id"]) != stamp:
+                stamps.put(row["id"], stamp)
 
     def _publish_document(
         self,
@@ -363,7 +495,7 @@ class Capture:
         reader, memory = self._ready()
         seen = memory.hashes[mapping.model]
         known, digest = seen.get(record_id), events.content_hash(document)
-        if mode != "snapshot" and windows.is_late(written_at, progress):
+        if mode == "window" and windows.is_late(written_at, progress):
             mode = "late"
         op: Op = "r" if mode == "snapshot" else "c" if known is None else "u"
         sighting = Sighting(op, mode, self._settings.timeline, self._observed())

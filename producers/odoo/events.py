@@ -134,7 +134,7 @@ def transition_event(source: Source, change: Tracked, document: Document, seen: 
     """A change from the tracking log."""
     header = _header(source, change.model, document.entity, str(change.record_id), seen)
     content = header | {
-        "mode": "snapshot" if seen.mode == "snapshot" else "tracking",
+        "mode": seen.mode if seen.mode in ("snapshot", "sweep") else "tracking",
         "op": "r" if seen.mode == "snapshot" else "u",
         "event_id": deterministic_id("tracking", source.name, document.entity, change.record_id, change.value_id),
         "company_id": document.company_id,

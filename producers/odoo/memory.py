@@ -4,11 +4,18 @@ from collections.abc import Iterable
 
 import msgspec
 
-from producers.odoo.seen import SeenHashes, SeenIds
+from producers.odoo.seen import SeenHashes, SeenIds, SeenStamps
 from producers.odoo.state import StateStore
 from producers.odoo.windows import Progress
 
-_POSITION, _HASHES, _LOG = "position", "hashes", "log"
+_POSITION, _HASHES, _STAMPS, _LOG, _SWEEP = "position", "hashes", "stamps", "log", "sweep"
+
+
+class SweepPosition(msgspec.Struct, frozen=True):
+    """Where the sweep is: ids up to `after` of `model` are behind it. No model: the round is over."""
+
+    model: str = ""
+    after: int = 0
 
 
 class StateDamaged(Exception):
@@ -18,11 +25,14 @@ class StateDamaged(Exception):
 
 
 class Memory:
-    """Progress by model (and of the tracking log, by its model), hashes by model, ids of the log."""
+    """Progress by model (and of the tracking log, by its model), hashes and stamps by model, ids of the log."""
 
     def __init__(self, models: Iterable[str]) -> None:
         self.hashes = {model: SeenHashes() for model in models}
+        self.stamps = {model: SeenStamps() for model in self.hashes}
         self.log = SeenIds()
+        self._sweep = SweepPosition()
+        self._swept = False
         self._progress: dict[str, Progress] = {}
         self._moved: set[str] = set()
 
@@ -35,6 +45,16 @@ class Memory:
         if self._progress.get(model) != progress:
             self._progress[model] = progress
             self._moved.add(model)
+
+    @property
+    def sweep(self) -> SweepPosition:
+        """Where the sweep is."""
+        return self._sweep
+
+    def move_sweep(self, position: SweepPosition) -> None:
+        """The sweep went on."""
+        self._swept = self._swept or position != self._sweep
+        self._sweep = position
 
     @classmethod
     def load(cls, store: StateStore, models: Iterable[str]) -> "Memory":
@@ -49,6 +69,12 @@ class Memory:
                     model, _, number = rest.rpartition("/")
                     if model in memory.hashes:  # else a model that is no longer captured
                         memory.hashes[model].load(int(number), value)
+                elif kind == _STAMPS:
+                    model, _, number = rest.rpartition("/")
+                    if model in memory.stamps:
+                        memory.stamps[model].load(int(number), value)
+                elif kind == _SWEEP:
+                    memory._sweep = msgspec.json.decode(value, type=SweepPosition)
                 elif kind == _LOG:
                     memory.log.load(int(rest), value)
             except (ValueError, msgspec.DecodeError):
@@ -60,9 +86,14 @@ class Memory:
         values: dict[str, bytes] = {}
         for model, hashes in self.hashes.items():
             values |= {f"{_HASHES}/{model}/{number}": bucket for number, bucket in hashes.take_dirty().items()}
+        for model, stamps in self.stamps.items():
+            values |= {f"{_STAMPS}/{model}/{number}": bucket for number, bucket in stamps.take_dirty().items()}
         values |= {f"{_LOG}/{number}": bucket for number, bucket in self.log.take_dirty().items()}
         values |= {f"{_POSITION}/{model}": msgspec.json.encode(self._progress[model]) for model in sorted(self._moved)}
+        if self._swept:
+            values[_SWEEP] = msgspec.json.encode(self._sweep)
         self._moved.clear()
+        self._swept = False
         if values:
             store.store(values)
         return bool(values)

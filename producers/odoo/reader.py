@@ -166,6 +166,36 @@ class Reader:
             for rows in self._document_pages(mapping, (("id", "in", chunk),), 0):
                 yield self._complete(mapping, rows, with_log=False)
 
+    def slice(self, mapping: Mapping, after: int, limit: int) -> Batch:
+        """At most `limit` documents above an id: their stamps only, or whole where stamps do not tell of changes."""
+        if not mapping.stamped:
+            fields = self._wanted(mapping.model, mapping.fields)
+            return self._complete(mapping, self._page(mapping, after, fields, limit), with_log=False)
+        joined = [one for one in mapping.joined if "write_date" in self._wanted(one.model, one.fields)]
+        rows = self._page(mapping, after, ["write_date", *dict.fromkeys(one.via for one in joined)], limit)
+        batch = Batch(rows, {row["id"]: {} for row in rows})
+        ids = [row["id"] for row in rows]
+        for child in mapping.children:
+            self._add_children(batch, replace(child, fields=Fields((child.parent, "write_date"))), ids)
+        for one in joined:
+            self._join(batch, replace(one, fields=Fields(("write_date",))))
+        return batch
+
+    def _page(self, mapping: Mapping, after: int, fields: Sequence[str], limit: int) -> list[Row]:
+        pages = self.pages(mapping.model, mapping.domain, fields, after=after, limit=limit, context=mapping.context)
+        return next(pages, [])
+
+    def existing(self, model: str, ids: Iterable[int]) -> set[int]:
+        """Which of the ids the source still has, archived or not."""
+        wanted, found = sorted(ids), set[int]()
+        for start in range(0, len(wanted), self._page_size):
+            chunk = wanted[start : start + self._page_size]
+            answer = self._transport.search(
+                model, [("id", "in", chunk)], limit=len(chunk), context={"active_test": False}
+            )
+            found.update(answer)
+        return found
+
     def parents_of_changed(self, mapping: Mapping, child: Child, since: datetime) -> Iterator[set[int]]:
         """Ids of documents with a line written since a moment: some changes stamp the line alone."""
         if child.parent not in self._wanted(child.model, child.fields):
@@ -236,6 +266,23 @@ class Reader:
             fresh = [row for row in rows if not seen(row["id"])]
             if fresh:
                 yield [row["id"] for row in fresh], self._decoded(fresh, self._messages(fresh))
+
+    def log_ids(self, after: int, limit: int) -> list[int]:
+        """At most `limit` ids of the log above an id, ascending. Raises Malformed."""
+        ids = self._transport.search(tracking.VALUE_MODEL, [("id", ">", after)], limit=limit)
+        self._scanned(tracking.VALUE_MODEL, len(ids))
+        if ids and (ids[0] <= after or ids != sorted(ids)):
+            raise Malformed(f"search on {tracking.VALUE_MODEL} does not keep the order of id")
+        return ids
+
+    def log_rows(self, ids: Sequence[int]) -> tuple[list[int], list[Tracked]]:
+        """Given rows of the log: (those that still exist, the changes in them)."""
+        rows: list[Row] = []
+        for start in range(0, len(ids), CHILD_PAGE):
+            domain = [("id", "in", list(ids[start : start + CHILD_PAGE]))]
+            for page in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, limit=CHILD_PAGE):
+                rows += page
+        return [row["id"] for row in rows], self._decoded(rows, self._messages(rows))
 
     def _messages(self, values: list[Row]) -> dict[str, Row]:
         ids = sorted({int(one) for row in values if (one := ref(row, "mail_message_id")) is not None})

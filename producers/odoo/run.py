@@ -39,6 +39,10 @@ def capture_settings(settings: Settings) -> CaptureSettings:
             page_size=odoo.page_size,
             poll_interval=odoo.poll_interval,
             partitions=settings.kafka.partitions,
+            sweep_interval=odoo.sweep_seconds,
+            sweep_rows=odoo.sweep_rows,
+            sweep_recent=timedelta(seconds=odoo.sweep_recent),
+            sweep_deletions=odoo.sweep_deletions,
         )
     except ValueError as error:
         raise ConfigError(f"FINWATCH_ODOO_*: {error}") from None

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 from producers.odoo.events import HASH_BYTES
 
-_EMPTY = bytes(HASH_BYTES)
+STAMP_BYTES = 8
 
 
-class SeenHashes:
-    """Content hash of the last published state of each record: 16 bytes a record. Ids are positive."""
+class _Slots:
+    """A value of `WIDTH` bytes, not all zero, for each of many positive ids."""
 
+    WIDTH: int
     PER_BUCKET = 256
 
     def __init__(self) -> None:
@@ -21,39 +22,48 @@ class SeenHashes:
         self._dirty: set[int] = set()
 
     def get(self, record_id: int) -> bytes | None:
-        """The hash; None when the record was never published."""
+        """The value; None when there is none."""
         bucket = self._buckets.get(record_id // self.PER_BUCKET)
         if bucket is None:
             return None
-        at = record_id % self.PER_BUCKET * HASH_BYTES
-        digest = bytes(bucket[at : at + HASH_BYTES])
-        return None if digest == _EMPTY else digest
+        at = record_id % self.PER_BUCKET * self.WIDTH
+        digest = bytes(bucket[at : at + self.WIDTH])
+        return digest if any(digest) else None
 
     def put(self, record_id: int, digest: bytes) -> None:
-        """Remember a hash of 16 bytes, not all zero."""
-        if len(digest) != HASH_BYTES or digest == _EMPTY:
-            raise ValueError("a content hash has 16 bytes, not all zero")
+        """Remember a value. Raises ValueError for a wrong length and for all zeros."""
+        if len(digest) != self.WIDTH or not any(digest):
+            raise ValueError(f"{self.WIDTH} bytes are wanted, not all zero")
         self._set(record_id, digest)
 
     def forget(self, record_id: int) -> None:
         """The record is gone."""
         if self.get(record_id) is not None:
-            self._set(record_id, _EMPTY)
+            self._set(record_id, bytes(self.WIDTH))
 
     def _set(self, record_id: int, digest: bytes) -> None:
         number = record_id // self.PER_BUCKET
-        bucket = self._buckets.setdefault(number, bytearray(self.PER_BUCKET * HASH_BYTES))
-        at = record_id % self.PER_BUCKET * HASH_BYTES
-        bucket[at : at + HASH_BYTES] = digest
+        bucket = self._buckets.setdefault(number, bytearray(self.PER_BUCKET * self.WIDTH))
+        at = record_id % self.PER_BUCKET * self.WIDTH
+        bucket[at : at + self.WIDTH] = digest
         self._dirty.add(number)
 
     def ids(self) -> Iterator[int]:
-        """Ids of all records published and not gone, ascending: what a sweep compares with the source."""
+        """All ids with a value, ascending."""
+        return self.between(0, None)
+
+    def between(self, after: int, last: int | None) -> Iterator[int]:
+        """Ids with a value above `after` and up to `last` (None: to the end), ascending."""
         for number in sorted(self._buckets):
+            first = number * self.PER_BUCKET
+            if first + self.PER_BUCKET <= after or (last is not None and first > last):
+                continue
             bucket = self._buckets[number]
-            for slot in range(self.PER_BUCKET):
-                if bucket[slot * HASH_BYTES : (slot + 1) * HASH_BYTES] != _EMPTY:
-                    yield number * self.PER_BUCKET + slot
+            for slot in range(max(0, after + 1 - first), self.PER_BUCKET):
+                if last is not None and first + slot > last:
+                    break
+                if any(bucket[slot * self.WIDTH : (slot + 1) * self.WIDTH]):
+                    yield first + slot
 
     def take_dirty(self) -> dict[int, bytes]:
         """Buckets that changed since the last call."""
@@ -63,9 +73,21 @@ class SeenHashes:
 
     def load(self, number: int, bucket: bytes) -> None:
         """Put back a stored bucket. Raises ValueError for a wrong size."""
-        if len(bucket) != self.PER_BUCKET * HASH_BYTES:
-            raise ValueError("a bucket of hashes has a wrong size")
+        if len(bucket) != self.PER_BUCKET * self.WIDTH:
+            raise ValueError("a bucket has a wrong size")
         self._buckets[number] = bytearray(bucket)
+
+
+class SeenHashes(_Slots):
+    """Content hash of the last published state of each record: what a sweep compares with the source's ids."""
+
+    WIDTH = HASH_BYTES
+
+
+class SeenStamps(_Slots):
+    """Fingerprint of the time stamps of each record as it was last read: see `sweep.fingerprint`."""
+
+    WIDTH = STAMP_BYTES
 
 
 class SeenIds:

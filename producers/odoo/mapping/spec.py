@@ -83,7 +83,11 @@ Raises Malformed naming the field when a value is not what the API promises.
 
 @dataclass(frozen=True)
 class Mapping:
-    """How one model is read and what it becomes."""
+    """How one model is read and what it becomes.
+
+    `stamped` is False for models whose changes Odoo writes without moving write_date (plain SQL, as for ir.cron): the
+    sweep then reads them whole, as no stamp tells what changed.
+    """
 
     model: str
     entities: tuple[str, ...]
@@ -93,6 +97,7 @@ class Mapping:
     children: tuple[Child, ...] = ()
     joined: tuple[Joined, ...] = ()
     context: MappingOf[str, Any] = field(default_factory=dict)
+    stamped: bool = True
 
 
 def stamps(row: Row) -> dict[str, Any]:
