@@ -1,5 +1,6 @@
 """Logs are one JSON object a line, and secrets do not pass."""
 
+import io
 import json
 import logging
 
@@ -24,3 +25,16 @@ def test_secrets_are_masked_and_odoorpc_stays_quiet(capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().err
     for secret in ("hunter2", "k3y", "DE00"):
         assert secret not in shown
+
+
+def test_lines_go_to_standard_error_as_it_is_when_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", first)
+    configure_logging("info", "json")
+    log = get_logger("sink")
+    log.info("one")
+    first.close()
+    monkeypatch.setattr("sys.stderr", second)
+    log.info("two")
+    logging.getLogger("library").warning("three")
+    assert [json.loads(line)["event"] for line in second.getvalue().splitlines()] == ["two", "three"]
