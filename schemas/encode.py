@@ -28,11 +28,49 @@ _LAST_MICROS = 253_402_300_799_999_999
 _KNOWN = 4096
 _LENGTHS = [zigzag(length) for length in range(_KNOWN)]
 _PAIRS = [bytes((number & 127 | 128, number >> 7 | 128)) for number in range(1 << 14)]
-_TAILS = [varint(number) for number in range(1 << 14)]
+# Text columns with few distinct values: worth a look-up of the whole encoded value. A wrong guess costs time only.
+# fmt: off
+_FEW = frozenset((
+        "source", "entity", "company_id", "step", "role", "calendar", "currency", "policy", "policy_version",
+        "status", "target_kind", "level", "type", "severity", "owner", "owner_role", "next_action", "detector",
+        "rule", "title", "op", "relation", "timeline", "document_type", "state", "decision", "kpi",
+))
+# fmt: on
+_FEW_KEPT = 2048
 
 
 class EncodeError(Exception):
     """A record does not fit its schema; the message names the column and what is wrong, never the value."""
+
+
+class _Tails(dict[int, bytes]):
+    """The bytes of a time stamp behind its first four; few, as times of one moment share them."""
+
+    def __missing__(self, number: int) -> bytes:
+        # 2**42 >> 28 to 2**56 >> 28: the years 1970 (late February) to 3111. What lies outside is for `zigzag`.
+        if not 1 << 14 <= number < 1 << 28:
+            raise OverflowError("a time stamp out of the common range")
+        if len(self) > 100_000:
+            self.clear()
+        found = self[number] = varint(number)
+        return found
+
+
+class _Texts(dict[str | None, bytes]):
+    """Encoded values of a text column by value, as many as are worth to keep."""
+
+    def __init__(self, nullable: bool) -> None:
+        super().__init__({None: b"\x00"} if nullable else {})
+        self._branch = b"\x02" if nullable else b""
+
+    def __missing__(self, text: str | None) -> bytes:
+        found = self._branch + _string(text)
+        if len(self) < _FEW_KEPT:
+            self[text] = found
+        return found
+
+
+_TAILS = _Tails()
 
 
 def _length(length: int) -> bytes:
@@ -56,15 +94,9 @@ def _micros(moment: Any) -> bytes:
     """A timestamp-micros from epoch microseconds or an aware datetime."""
     if moment.__class__ is not int:
         moment = _to_micros(moment)
-    # Zigzag forms of 2**42 to 2**56 are the years 1970 to 3111: six bytes from tables, then the rest.
     doubled: int = moment << 1
-    if 0 <= doubled < 1 << 56 and doubled >> 42:
-        return (
-            _PAIRS[doubled & 16383]
-            + _PAIRS[doubled >> 14 & 16383]
-            + _PAIRS[doubled >> 28 & 16383]
-            + _TAILS[doubled >> 42]
-        )
+    if 1 << 42 <= doubled < 1 << 56:
+        return _PAIRS[doubled & 16383] + _PAIRS[doubled >> 14 & 16383] + _TAILS[doubled >> 28]
     if not _FIRST_MICROS <= moment <= _LAST_MICROS:
         raise OverflowError("a timestamp outside the years 1 to 9999")
     return zigzag(moment)
@@ -94,8 +126,15 @@ def _date(day: Any) -> bytes:
 def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
     bound = 10**precision
     power = 10**scale
+    # A document's amount is written with each thing that is said about it: the last one is kept (one assignment, so
+    # that two threads may meet here).
+    last: tuple[Any, bytes] = (None, b"")
 
     def encode(value: Any) -> bytes:
+        nonlocal last
+        known, encoded = last
+        if known is value and value is not None:
+            return encoded
         if value.__class__ is not Decimal:
             raise TypeError(f"expected Decimal, got {type(value).__name__}")
         try:
@@ -109,7 +148,9 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
             raise ValueError(f"more than {precision} digits")
         size: int = unscaled.bit_length() + 8 >> 3
         raw: bytes = unscaled.to_bytes(size, "big", signed=True)
-        return _LENGTHS[size] + raw
+        encoded = _LENGTHS[size] + raw
+        last = (value, encoded)
+        return encoded
 
     return encode
 
@@ -179,6 +220,18 @@ def _array(item: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     return encode
 
 
+def _strings(values: Any) -> bytes:
+    """An array of strings; most have one or two."""
+    if values.__class__ is list and len(values) == 1:
+        raw: bytes = values[0].encode()
+        return b"\x02" + _length(len(raw)) + raw + b"\x00"
+    encoded: bytes = _any_strings(values)
+    return encoded
+
+
+_any_strings = _array(_string)
+
+
 def _map(item: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     def encode(values: Any) -> bytes:
         if not isinstance(values, Mapping):
@@ -237,6 +290,8 @@ def _not_null(node: Node, form: Any, where: str) -> Callable[[Any], bytes]:
         return _enum(node.symbols)
     arguments = typing.get_args(form)
     if node.kind == "array" and node.item is not None:
+        if node.item.kind == "string" and not node.item.nullable:
+            return _strings
         return _array(_value(node.item, arguments[0] if arguments else Any, where))
     if node.kind == "map" and node.item is not None:
         return _map(_value(node.item, arguments[1] if arguments else Any, where))
@@ -268,19 +323,38 @@ def _mapping(node: Node, where: str) -> Callable[[Any], bytes]:
     return encode
 
 
-def _expression(node: Node, attribute: str) -> list[str] | None:
-    """Inline code for the commonest types, as elements of the joined tuple; None: call the column's function."""
-    if node.kind in ("string", "bytes"):
-        raw = f"a:={attribute}.encode()" if node.kind == "string" else f"a:={attribute}"
-        if not node.nullable:
-            return [f"L[len({raw})]", "a"]
-        if node.kind == "string" and node.null_branch == 0:
-            return [f"(Z if (v:={attribute}) is None else N[len(a:=v.encode())]+a)"]
+def _expression(column: Column, annotation: Any, scope: dict[str, Any], index: int) -> list[str] | None:
+    """Inline code for the commonest types, as elements of the joined tuple; None: call the column's function.
+
+    Whatever it cannot take raises, and the record is written again with care.
+    """
+    node, attribute, form = column.type, f"r.{column.name}", _annotation(annotation)
+    if node.nullable and node.null_branch != 0:
         return None
+    null = f"Z if (v:={attribute}) is None else "
+    if node.kind == "string":
+        if column.name in _FEW:
+            scope[f"t{index}"] = _Texts(node.nullable)
+            return [f"t{index}[{attribute}]"]
+        if node.nullable:
+            return [f"({null}N[len(a:=v.encode())]+a)"]
+        return [f"L[len(a:={attribute}.encode())]", "a"]
+    if node.kind == "bytes" and not node.nullable:
+        return [f"L[len(a:={attribute})]", "a"]
     if node.kind == "boolean" and not node.nullable:
         return [f"(T if (v:={attribute}) is True else F if v is False else B(v))"]
-    if node.kind == "array" and not node.nullable:
-        return None
+    if node.kind == "timestamp" and node.micros == 1 and form is int:
+        stamp = "P[(d:=v<<1)&16383]+P[d>>14&16383]+E[d>>28]"
+        return [f"({null}X+{stamp})"] if node.nullable else [f"P[(d:={attribute}<<1)&16383]+P[d>>14&16383]+E[d>>28]"]
+    if node.kind == "double":
+        scope["D"] = _SIMPLE["double"]
+        number = "(K(v) if v.__class__ is float else D(v))"
+        if node.nullable:
+            return [f"({null}X+{number})"]
+        return [f"(K(v) if (v:={attribute}).__class__ is float else D(v))"]
+    if node.kind == "long" and not node.nullable and form is int:
+        scope["G"] = _long
+        return [f"(L[v] if (v:={attribute}).__class__ is int and 0<=v<{_KNOWN} else G(v))"]
     return None
 
 
@@ -304,7 +378,11 @@ def compile_record(node: Node, struct_type: type[msgspec.Struct], prefix: bytes)
         "Z": b"\x00",
         "T": b"\x01",
         "F": b"\x00",
+        "X": b"\x02",
         "B": _boolean,
+        "P": _PAIRS,
+        "E": _TAILS,
+        "K": struct.Struct("<d").pack,
         "join": b"".join,
     }
     slow: list[tuple[Column, Callable[[Any], bytes] | bytes]] = []
@@ -323,12 +401,11 @@ def compile_record(node: Node, struct_type: type[msgspec.Struct], prefix: bytes)
             scope[f"c{index}"] = constant
             elements.append(f"c{index}")
             constant = b""
-        inline = _expression(column.type, f"r.{column.name}")
+        inline = _expression(column, hints[column.name], scope, index)
         if inline is None:
             if column.type.nullable and column.type.null_branch == 0:
                 scope[f"e{index}"] = _not_null(column.type, _annotation(hints[column.name]), where)
                 inline = [f"(Z if (v:=r.{column.name}) is None else X+e{index}(v))"]
-                scope["X"] = b"\x02"
             else:
                 scope[f"e{index}"] = encode
                 inline = [f"e{index}(r.{column.name})"]
