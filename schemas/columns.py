@@ -142,7 +142,7 @@ class _Array(Reader):
         return None if raw is None else self._form([self._item.one(value) for value in raw])
 
     def _items(self, column: pl.Series, lengths: pl.Series) -> pl.Series:
-        return column.filter((lengths > 0).fill_null(False)).explode()
+        return column.filter(lengths > 0).explode()
 
     def check(self, column: pl.Series) -> None:
         items = self._items(column, column.list.len())

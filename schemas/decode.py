@@ -110,9 +110,9 @@ class _Bodies:
             frame = pl.read_avro(io.BytesIO(container), columns=self._columns)
         except (Exception, pl.exceptions.PanicException):  # whatever it is, fastavro decides record by record
             return None
-        if frame.height != len(bodies) or not (frame[_SENTINEL] == self._sentinel).all():
+        if frame.height != len(bodies) or not (frame.drop_in_place(_SENTINEL) == self._sentinel).all():
             return None
-        return frame.drop(_SENTINEL)
+        return frame
 
     def raw(self, body: bytes) -> dict[str, Any]:
         """Physical values of one body through fastavro. Raises Malformed."""
@@ -247,18 +247,19 @@ class Decoder:
     def _groups(self, values: Sequence[bytes | None], out: list[Any]) -> dict[bytes, tuple[list[int], list[bytes]]]:
         """Indices and bodies by their five header bytes; values that have no such header become Bad in `out`."""
         groups: dict[bytes, tuple[list[int], list[bytes]]] = {}
-        most = self._max_bytes
+        most, known = self._max_bytes, groups.get
         for index, value in enumerate(values):
-            if value is None or len(value) < _HEADER or value[0]:
-                out[index] = Bad("not_confluent_format", _format_problem(value))
-            elif len(value) > most:
-                out[index] = Bad("too_large", f"{len(value)} bytes, the limit is {most}")
-            else:
-                group = groups.get(value[:_HEADER])
+            if value is not None and _HEADER <= len(value) <= most and value[0] == 0:
+                head = value[:_HEADER]
+                group = known(head)
                 if group is None:
-                    group = groups[value[:_HEADER]] = ([], [])
+                    group = groups[head] = ([], [])
                 group[0].append(index)
                 group[1].append(value[_HEADER:])
+            elif value is None or len(value) < _HEADER or value[0]:
+                out[index] = Bad("not_confluent_format", _format_problem(value))
+            else:
+                out[index] = Bad("too_large", f"{len(value)} bytes, the limit is {most}")
         return groups
 
     def _schema(self, head: bytes, indices: list[int], out: list[Any]) -> Schema | None:
