@@ -1,0 +1,208 @@
+"""Weighs what speaks for and against two bills being one, in points, and says why in words.
+
+The points are logarithms of odds, set by hand from what each kind of error leaves in place: a copy keeps what was on
+the paper. Their sum becomes a score from 0 to 1. What speaks against lowers the score and is said; nothing excludes,
+but a pair with two readable and unlike references, or of which one reverses the other, is no candidate.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import exp
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from finwatch.domain.calendar import DAY
+from finwatch.domain.duplicates import similarity as like
+from finwatch.domain.policy import DuplicatesSection
+
+RULES = (
+    "exact_reference",
+    "normalised_reference",
+    "fuzzy_reference",
+    "amount_and_date",
+    "vendor_alias",
+    "split",
+    "across_companies",
+    "across_types",
+    "after_credit_note",
+)
+
+
+class Bill(Struct, array_like=True, gc=False, frozen=True):
+    """What is compared. ``net`` without tax; ``bank`` a hash, never a number; dates in days, instants in microseconds.
+
+    ``name`` is as written. ``credited``: a credit note reversed it. ``version`` grows with each change of the document.
+    """
+
+    key: str
+    version: int
+    company: str | None
+    document_type: str | None
+    vendor: str | None
+    reference: str | None
+    date: int | None
+    amount: Decimal | None
+    currency: str | None
+    created_at: int
+    vat: str | None = None
+    bank: str | None = None
+    name: str | None = None
+    net: Decimal | None = None
+    order: str | None = None
+    reversed_key: str | None = None
+    credited: bool = False
+
+
+class Verdict(NamedTuple):
+    """How surely two bills are one (0 to 1), by which rule, and why, in words without amounts or names."""
+
+    score: float
+    rule: str
+    reasons: tuple[str, ...]
+
+
+class Context(NamedTuple):
+    """What else is in the block: other dates on which this vendor billed this amount (under this reference, where the
+    two have one), and whether a credit note of the amount came between the two.
+    """
+
+    repeats: int = 0
+    credit_between: bool = False
+
+
+SAME_PAPER = frozenset({like.EXACT, like.NORMALISED, like.PREFIXED})
+ALONE = Context()
+_PRIOR = -5.0
+_REFERENCE = {
+    like.EXACT: (5.0, "The reference is the same."),
+    like.NORMALISED: (
+        4.5,
+        "The reference is the same but for case, punctuation, leading zeros or characters read for one another.",
+    ),
+    like.PREFIXED: (3.5, "One reference is the other with something before it."),
+    like.SUFFIXED: (1.5, "One reference is the other with something after it."),
+    like.FUZZY: (2.5, "The references differ by one slip of the keyboard or of a reader."),
+    like.MISSING: (1.2, "There are no two references to compare."),
+}
+_TWO_SLIPS = (1.5, "The references differ by two slips of the keyboard or of a reader.")
+_AMOUNT = {
+    like.EQUAL: (3.0, "The amount is the same."),
+    like.CLOSE: (1.5, "The amount is nearly the same."),
+    like.NET: (1.5, "One amount is the other without tax."),
+    like.UNKNOWN: (0.0, "An amount is not known."),
+    like.DIFFER: (-4.0, "The amount differs."),
+}
+_DATE = {
+    like.SAME: (2.0, "The document date is the same."),
+    like.NEAR: (1.0, "The document dates are days apart."),
+    like.SWAPPED: (1.5, "Day and month are swapped in one document date."),
+    like.OTHER_YEAR: (1.0, "The document dates differ by the year only."),
+    like.UNKNOWN: (0.0, "A document date is not known."),
+    like.FAR: (-2.5, "The document dates are far apart."),
+}
+_REFUND = "in_refund"
+
+
+def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Context = ALONE) -> Verdict | None:
+    """Weigh two bills. None when they are no candidates. Symmetrical."""
+    if one.key == other.key or one.reversed_key == other.key or other.reversed_key == one.key:
+        return None
+    if (one.document_type == _REFUND) != (other.document_type == _REFUND):
+        return None
+    amount = like.compare_amounts(
+        one.amount, other.amount, one.currency == other.currency, settings.amount_tolerance, one.net, other.net
+    )
+    reference, slips = like.compare_references(
+        one.reference, other.reference, settings.min_reference_length, settings.ignore_references
+    )
+    if reference in (like.DIFFERENT, like.RUNNING):
+        return None
+    same_reference = reference in SAME_PAPER
+    if not same_reference and amount != like.EQUAL and not (reference == like.FUZZY and amount == like.CLOSE):
+        return None
+    party = _party(one, other)
+    if party is None:
+        return None
+    reasons = []
+    points = _PRIOR
+    for weight, reason in (
+        party,
+        _TWO_SLIPS if reference == like.FUZZY and slips > 1 else _REFERENCE[reference],
+        _AMOUNT[amount],
+    ):
+        points += weight
+        reasons.append(reason)
+    date = like.compare_dates(one.date, other.date, settings.date_window_days)
+    gap = abs(one.created_at - other.created_at) // DAY
+    if date == like.OTHER_YEAR and gap > settings.entry_window_days:
+        date = like.FAR  # entered a year apart too: numbering begins anew
+    weight, reason = _DATE[date]
+    points += weight
+    reasons.append(reason)
+    if date in (like.FAR, like.SWAPPED) and reference == like.EXACT and like.structured(one.reference or ""):
+        points -= 2.0
+        reasons.append("The reference is a structured payment reference, which may serve for every bill of a contract.")
+    if date == like.FAR and like.other_year(one.date, other.date):
+        points -= 1.5
+        reasons.append("They are of different years, and numbering may begin anew.")
+    if gap > settings.entry_window_days:
+        points -= 3.0
+        reasons.append("They were entered long after one another.")
+    if one.order and other.order:
+        points += 1.5 if one.order == other.order else -4.0
+        reasons.append("They name the same order." if one.order == other.order else "They name different orders.")
+    if context.repeats:
+        often = date != like.SAME and same_reference
+        points -= min(4.0, 1.5 * context.repeats) if often else min(2.0, 0.3 * context.repeats)
+        reasons.append("This vendor bills this amount again and again.")
+    if not same_reference and (context.credit_between or one.credited or other.credited):
+        points -= 4.0
+        reasons.append("One of them was credited before the other came.")
+    rule = _rule(one, other, reference, party)
+    if one.company != other.company:
+        points -= 0.5
+        reasons.append("They are in different companies.")
+    if one.document_type != other.document_type:
+        points -= 0.5
+        reasons.append("One is a bill, the other an expense or a receipt.")
+    if rule == "after_credit_note":
+        reasons.append("It came again after it was credited.")
+    return Verdict(round(1 / (1 + exp(-points)), 4), rule, tuple(reasons))
+
+
+def _party(one: Bill, other: Bill) -> tuple[float, str] | None:
+    if one.vendor is not None and one.vendor == other.vendor:
+        return 0.0, "Same vendor."
+    if one.vat and other.vat:
+        return (-0.5, "Two vendor records with the same tax number.") if one.vat == other.vat else _sisters(one, other)
+    if one.bank and one.bank == other.bank:
+        return -0.5, "Two vendor records with the same bank account."
+    if one.name and other.name and like.bare_name(one.name) == like.bare_name(other.name):
+        return -1.0, "Two vendor records with the same name but for the legal form."
+    return None
+
+
+def _sisters(one: Bill, other: Bill) -> tuple[float, str] | None:
+    if one.bank and one.bank == other.bank:
+        return -4.0, "Two vendors with one bank account, but different tax numbers."
+    if one.name and other.name and like.bare_name(one.name) == like.bare_name(other.name):
+        return -4.0, "Two vendors with one name, but different tax numbers."
+    return None
+
+
+def _rule(one: Bill, other: Bill, reference: str, party: tuple[float, str]) -> str:
+    if one.document_type != other.document_type:
+        return "across_types"
+    if one.company != other.company:
+        return "across_companies"
+    if one.vendor != other.vendor:
+        return "vendor_alias"
+    if (one.credited or other.credited) and reference in SAME_PAPER:
+        return "after_credit_note"
+    if reference == like.EXACT:
+        return "exact_reference"
+    if reference == like.NORMALISED:
+        return "normalised_reference"
+    return "amount_and_date" if reference == like.MISSING else "fuzzy_reference"
