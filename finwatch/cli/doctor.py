@@ -111,14 +111,15 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 def _registry(settings: Settings) -> Iterator[Finding]:
     from schemas.catalogue import current
+    from schemas.compatibility import published
     from schemas.registry import SchemaNotRegistered, open_registry
 
     if not settings.registry_url:
-        yield Finding("registry", "ok", f"embedded, {len(current())} schemas")
+        yield Finding("registry", "ok", f"embedded, {len(published())} schemas")
         return
     registry = open_registry(settings.registry)
     absent = []
-    for schema in current().values():
+    for schema in (current()[name] for name in published()):
         try:
             registry.schema_id(schema)
         except SchemaNotRegistered:
@@ -131,7 +132,7 @@ def _registry(settings: Settings) -> Iterator[Finding]:
             "run: finwatch schemas apply",
         )
     else:
-        yield Finding("schemas", "ok", f"{len(current())} registered at {settings.registry_url}")
+        yield Finding("schemas", "ok", f"{len(published())} registered at {settings.registry_url}")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
