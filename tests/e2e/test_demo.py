@@ -134,7 +134,7 @@ def test_stopped_and_killed_on_the_way_it_ends_with_the_same_tables(
     whole = told["records_stored"]
     # 1. Ctrl-C: nothing is left running, and it says so.
     first = start(commands, directory)
-    eventually(lambda: stored_so_far(directory) > whole / 3 or not first.running, SECONDS, first.said)
+    eventually(lambda: stored_so_far(directory) > whole * 0.15 or not first.running, SECONDS, first.said)
     pids = stack_pids(directory)
     assert len(pids) == 3
     assert first.stop(signal.SIGINT, SECONDS) == ExitCode.INTERRUPTED, first.said()
@@ -145,7 +145,7 @@ def test_stopped_and_killed_on_the_way_it_ends_with_the_same_tables(
     # 2. Again, from the beginning as to the company, whose events so far are repeats: kill -9 of all processes at once.
     second = start(commands, directory)
     before = eventually(lambda: stored_so_far(directory), SECONDS, second.said)
-    eventually(lambda: stored_so_far(directory) > before + whole * 0.4 or not second.running, SECONDS, second.said)
+    eventually(lambda: stored_so_far(directory) > before + whole * 0.2 or not second.running, SECONDS, second.said)
     kill_stack(directory)
     assert second.wait() == -signal.SIGKILL
     # 3. To the end.

@@ -16,7 +16,7 @@ def main() -> int:
     """Open the directory and hold it open."""
     directory, *policy = (Path(argument) for argument in sys.argv[1:])
     stop = stop_on_signals()
-    with open_embedded(directory, partitions=2, policy=policy[0] if policy else None) as (stack, _settings):
+    with open_embedded(directory, policy=policy[0] if policy else None) as (stack, _settings):
         stack.wait(stop)
     return 0
 
