@@ -21,6 +21,8 @@ def capture(
 
     Odoo comes from FINWATCH_ODOO_URL, _DATABASE, _USER, _PASSWORD (or an API key) and _ACCOUNT_KEY; `_FILE` behind
     the last two names a file. Nothing is ever written to Odoo. A restart goes on where the last run stopped.
+    Beside the polls a slow sweep finds deletions and commits later than the overlap: a round every
+    FINWATCH_ODOO_SWEEP_SECONDS (default 600, 0 for none), FINWATCH_ODOO_SWEEP_ROWS rows a poll.
 
     Examples: [bold]finwatch capture[/], [bold]finwatch capture --once --json[/],
     [bold]finwatch capture --poll-interval 2 --embedded ./data[/].

@@ -169,7 +169,9 @@ class Capture:
             self._memory = Memory.load(self._state, [one.model for one in self._mappings])
         self._reader = reader
         limits = SweepLimits(self._settings.page_size, self._settings.sweep_recent, self._settings.sweep_deletions)
-        self._sweep = Sweep(reader, self._memory, self, limits)
+        # The log first, as in a poll.
+        order = [LOG, *(one.model for one in self._mappings)]
+        self._sweep = Sweep(reader, self._memory, self, limits, order)
         self._gauge("capture_connected", 1)
         self._log.info("connected", version=version, models=len(self._active()), stopped=sorted(self._stopped))
 
@@ -388,13 +390,11 @@ class Capture:
         assert self._sweep is not None
         return self._sweep
 
-    def _sweep_order(self) -> list[str]:
-        """Models of a round, the log first as in a poll; models whose snapshot is not whole wait for it."""
+    def _sweepable(self, model: str) -> bool:
+        """Whether a round may read a model now: not a stopped one, nor one whose snapshot is not whole."""
         _, memory = self._ready()
-        documents = [
-            one.model for one in self._active() if (at := memory.progress(one.model)) is not None and at.snapshot_done
-        ]
-        return documents if LOG in self._stopped else [LOG, *documents]
+        progress = memory.progress(model)
+        return model not in self._stopped and progress is not None and progress.snapshot_done
 
     def _sweep_due(self) -> bool:
         """Whether a round is under way, or begins now."""
@@ -409,19 +409,18 @@ class Capture:
 
     def _begin_round(self) -> None:
         self._round_began = self._clock.monotonic()
-        self._sweeping().begin(self._sweep_order())
+        self._sweeping().begin()
 
     def _sweep_slices(self, budget: int) -> None:
         """Slices until the budget of rows is spent or the round is over."""
         sweep, (_, memory) = self._sweeping(), self._ready()
         while budget > 0 and (model := sweep.running):
-            order = self._sweep_order()
-            if model not in order:  # stopped or left out since
-                sweep.skip(order)
+            if not self._sweepable(model):
+                sweep.skip()
                 continue
             with self._guarded(model):
                 mapping = None if model == LOG else BY_MODEL[model]
-                budget -= sweep.step(mapping, order, budget, self._source_time() or self._observed())
+                budget -= sweep.step(mapping, budget, self._source_time() or self._observed())
             self._settle(force=False)
         if not sweep.running:
             self._round_over(memory)

@@ -82,38 +82,38 @@ class SweepLimits:
 class Sweep:
     """Moves through the models of `order` (the tracking log among them, under its model), wherever it stopped."""
 
-    def __init__(self, reader: Reader, memory: Memory, findings: Findings, limits: SweepLimits) -> None:
+    def __init__(
+        self, reader: Reader, memory: Memory, findings: Findings, limits: SweepLimits, order: list[str]
+    ) -> None:
         self._reader = reader
         self._memory = memory
         self._findings = findings
         self._limits = limits
+        self._order = order
 
     @property
     def running(self) -> str:
         """Model whose turn it is; empty between rounds."""
         return self._memory.sweep.model
 
-    def begin(self, order: list[str]) -> None:
+    def begin(self) -> None:
         """Start a round."""
-        self._memory.move_sweep(SweepPosition(order[0]) if order else SweepPosition())
+        self._memory.move_sweep(SweepPosition(self._order[0]))
 
-    def skip(self, order: list[str]) -> None:
+    def skip(self) -> None:
         """Leave the model whose turn it is, for this round."""
-        self._next(order)
+        following = self._order[self._order.index(self.running) + 1 :] if self.running in self._order else []
+        self._memory.move_sweep(SweepPosition(following[0]) if following else SweepPosition())
 
-    def step(self, mapping: Mapping | None, order: list[str], budget: int, now: datetime) -> int:
+    def step(self, mapping: Mapping | None, budget: int, now: datetime) -> int:
         """One slice of the running model (`mapping` None: the log), of `budget` rows at most; what it cost in rows."""
         after = self._memory.sweep.after
         last, cost = self._log(after, budget) if mapping is None else self._documents(mapping, after, budget, now)
         if last is None:
-            self._next(order)
+            self.skip()
         else:
             self._memory.move_sweep(SweepPosition(self.running, last))
         return max(1, cost)
-
-    def _next(self, order: list[str]) -> None:
-        following = order[order.index(self.running) + 1 :] if self.running in order else []
-        self._memory.move_sweep(SweepPosition(following[0]) if following else SweepPosition())
 
     def _documents(self, mapping: Mapping, after: int, budget: int, now: datetime) -> tuple[int | None, int]:
         model, stamps = mapping.model, self._memory.stamps[mapping.model]

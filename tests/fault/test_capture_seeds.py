@@ -492,7 +492,7 @@ class Run:
         traffic = self.traffic
         self.capture.snapshot()
         naive = Naive(self.oracle)
-        for _ in range(40):
+        for _ in range(30):
             for _ in range(traffic.random.choice((1, 1, 2, 4))):
                 traffic.act()
                 traffic.pass_time(traffic.random.choice((0.05, 0.4, 1.3, 30.0)))
