@@ -54,8 +54,8 @@ def decode_hint(value: bytes) -> Hint:
 class HintReader:
     """Hints for one source, from now on. For one thread at a time.
 
-    `config`: librdkafka's, from `settings.kafka.client_config()`. Raises KafkaException when the broker does not tell
-    the topic's partitions within ten seconds; afterwards a broker that is away means no hints, never an error.
+    `config`: librdkafka's, from `settings.kafka.client_config()`. Raises KafkaException when the topic is missing
+    or the broker does not answer within ten seconds; afterwards a broker that is away means no hints, never an error.
     """
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
@@ -64,8 +64,10 @@ class HintReader:
             {**config, "group.id": f"finwatch.hints.{source}", "enable.auto.commit": False, "log_level": 0}
         )
         try:
-            partitions = self._consumer.list_topics(HINTS, timeout=10).topics[HINTS].partitions
-            self._consumer.assign([TopicPartition(HINTS, number, OFFSET_END) for number in partitions])
+            topic = self._consumer.list_topics(HINTS, timeout=10).topics[HINTS]
+            if topic.error is not None:
+                raise KafkaException(topic.error)
+            self._consumer.assign([TopicPartition(HINTS, number, OFFSET_END) for number in topic.partitions])
         except KafkaException:
             self._consumer.close()
             raise

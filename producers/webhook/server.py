@@ -37,6 +37,7 @@ from producers.webhook.signature import read_claim, verify
 PREFIX = "/hooks/"
 UNKNOWN = "unknown"
 ACCEPTED = b'{"status":"accepted"}\n'
+_HEADERS = {hdrs.SERVER: "finwatch"}
 Encode = Callable[[TransitionRecord], bytes]
 
 
@@ -145,7 +146,7 @@ class Ingress:
             # 7. the content
             mapped = known.mapper(parse_json(body), claim.at, now)
             if mapped is None:
-                return web.Response(status=204)
+                return web.Response(status=204, headers=_HEADERS)
             # 8. the broker
             if self.encode is None:
                 raise Refused(503, "the schema registry does not answer yet", RETRY_AFTER)
@@ -160,7 +161,7 @@ class Ingress:
     async def _hint(self, name: str, hook: OdooHook, body: bytes) -> web.StreamResponse:
         hint = read_hint(name, hook, parse_json(body), self._clock.now())
         if hint is None:
-            return web.Response(status=204)
+            return web.Response(status=204, headers=_HEADERS)
         await self._deliver(HINTS, hint.key(), encode_hint(hint))
         return _accepted(ACCEPTED)
 
@@ -209,12 +210,12 @@ def _check_type(headers: Mapping[str, str]) -> None:
 
 
 def _accepted(body: bytes) -> web.Response:
-    return web.Response(status=202, body=body, content_type="application/json")
+    return web.Response(status=202, body=body, content_type="application/json", headers=_HEADERS)
 
 
 def refusal(refused: Refused) -> web.Response:
     """The answer to a request that is refused."""
-    headers = {}
+    headers = dict(_HEADERS)
     if refused.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(refused.retry_after)
     if refused.status == 405:
