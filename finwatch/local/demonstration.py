@@ -20,8 +20,11 @@ from finwatch.sim import Company, Label, SimulatedOdoo
 SOURCE = "demo"
 START = datetime(2026, 10, 5, tzinfo=UTC)
 BUSY_STEP, QUIET_STEP = timedelta(hours=1), timedelta(hours=6)
-# The company is looked at once a step, so what is seen may be a step old; deadlines wait for that long.
-LATENESS = BUSY_STEP.total_seconds()
+# The company is looked at once a step, so what is seen may be a step old. Deadlines wait for half the lateness at each
+# event (streams.timeline); a shorter one would let a deadline fire before the decision that met it is seen.
+LATENESS = 2 * BUSY_STEP.total_seconds()
+# Deletions and commits that no window sees show so long after they happened at the latest.
+SWEEP = timedelta(hours=12)
 _KEY = b"an invented company has no accounts to hide"
 _MARK = "demo.json"
 
@@ -127,6 +130,7 @@ class Demonstration:
                     account_key=_KEY,
                     timeline="log",
                     partitions=settings.kafka.partitions,
+                    sweep_interval=SWEEP.total_seconds(),
                 ),
                 encode=RecordEncoder(open_registry(settings.registry)),
             )
@@ -137,6 +141,9 @@ class Demonstration:
                 company.advance(self.moment)
                 clock.set(self.moment)
                 capture.poll()
+                self.published = capture.published
+            if not self._stop.is_set():
+                capture.sweep()
                 self.published = capture.published
         publisher.close()
         gate.close()

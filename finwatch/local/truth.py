@@ -1,0 +1,308 @@
+"""What the generated company did wrong on purpose, held against what was found. For the demo and for tests.
+
+A *signal* is what a detector says of a set of documents: ``duplicates``, ``stuck.<approval>``, ``sla.<clock>``
+(breached), ``warning.<clock>``, ``exception.<type>.<entity>``. A label becomes a ``Made``: the documents that a signal
+should name, and whether the policy counts it and its time has come. No detector sees any of this.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from finwatch.domain.calendar import day_number, instant
+from finwatch.domain.policy import Duration, Policy
+from finwatch.sim.labels import Label, LabelKind
+from finwatch.sim.store import Database
+
+Keys = frozenset[str]
+
+NOT_DUE = "not due yet"
+UNDETECTED: Mapping[LabelKind, str] = {
+    LabelKind.PRICE_MISMATCH: "prices that differ from the order's",
+    LabelKind.BLOCKED_VENDOR: "bills of a blocked vendor",
+    LabelKind.VENDOR_BANK_CHANGE: "bank accounts changed before a payment",
+    LabelKind.UNRECONCILED: "bank lines left unreconciled",
+}
+"""Done wrong on purpose, and no detector looks for it yet."""
+
+HARMLESS: Mapping[LabelKind, str] = {
+    LabelKind.ORDER_CANCELLED: "orders cancelled before anything was received",
+    LabelKind.BILL_CANCELLED: "drafts cancelled",
+    LabelKind.BILL_DELETED: "bills deleted, their numbers used again",
+    LabelKind.TRACKING_DISABLED: "bills posted without a trace in the log",
+    LabelKind.LATE_COMMIT: "changes committed late",
+}
+"""Made to test the capture: nothing that a finding should tell."""
+
+
+class Made(NamedTuple):
+    """One deviation: its documents, and why it need not be found (empty: it must be).
+
+    Found although its time has not quite come is right; found although the policy does not count it is not.
+    """
+
+    documents: Keys
+    excuse: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of deviation, in words; found when every one of ``signals`` says it. ``also`` may say it besides."""
+
+    words: str
+    signals: tuple[str, ...]
+    made: Callable[[Truth], Iterator[Made]]
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A kind of deviation: how often it was made (and had to be found), found, missed, and found where none was made.
+
+    ``excused`` counts what need not be found, by reason.
+    """
+
+    words: str
+    made: int
+    found: int
+    missed: tuple[Keys, ...]
+    wrong: tuple[Keys, ...]
+    excused: Mapping[str, int]
+
+
+class Truth:
+    """The labels of a company and the policy they are judged by.
+
+    ``now`` (aware): how far its time has come; ``lateness`` (seconds): how far deadlines may be behind that.
+    """
+
+    def __init__(
+        self, labels: Sequence[Label], db: Database, policy: Policy, source: str, now: datetime, lateness: float
+    ) -> None:
+        self.labels = labels
+        self.policy = policy
+        self._db = db
+        self._source = source
+        self._now = instant(now) - int(lateness * 1_000_000)
+        self._calendar = policy.calendar_of(None)
+
+    def of(self, *kinds: LabelKind) -> Iterator[Label]:
+        """Labels of some kinds."""
+        return (label for label in self.labels if label.kind in kinds)
+
+    def keys(self, entity: str, *ids: int) -> Keys:
+        """Document keys of records."""
+        return frozenset(f"{self._source}:{entity}:{one}" for one in ids)
+
+    def ordered_by(self, bill: int) -> set[int]:
+        """Orders that the lines of a bill bill."""
+        found = set()
+        for line in self._db.children("account.move", bill, "invoice_line_ids"):
+            order_line = self.row("account.move.line", line).get("purchase_line_id")
+            if order_line:
+                found.add(int(self.row("purchase.order.line", order_line)["order_id"]))
+        return found
+
+    def row(self, model: str, record_id: int) -> Mapping[str, Any]:
+        """A row as it is now; empty when it was deleted."""
+        return self._db.tables[model].rows.get(record_id, {})
+
+    def waiting(self, entity: str, label: Label, limit: Duration | None) -> Iterator[Made]:
+        """A wait that lasts longer than ``limit``, if it does."""
+        assert limit is not None
+        due = limit.end(self._calendar, instant(label.at))
+        if label.until is None or due < instant(label.until):
+            yield Made(self.keys(entity, label.ids[0]), "" if due <= self._now else NOT_DUE)
+
+    def clock(self, name: str) -> Duration | None:
+        """Target of a clock."""
+        return self.policy.clocks[name].target
+
+    def stuck(self, entity: str) -> Duration | None:
+        """How long an approval may wait."""
+        return self.policy.approvals[entity].stuck_after
+
+    def unpaid(self, entity: str, kind: LabelKind) -> Iterator[Made]:
+        """Bills or invoices that were not paid by their due date."""
+        for label in self.of(kind):
+            due_date = date.fromisoformat(str(self.row("account.move", label.ids[0])["invoice_date_due"]))
+            due = self._calendar.end_of_day(day_number(due_date))
+            yield Made(self.keys(entity, label.ids[0]), "" if due <= self._now else NOT_DUE)
+
+    def counted(self, name: str, entity: str, model: str, record_id: int) -> str:
+        """Why the policy does not count an exception of this document; empty when it does."""
+        section = self.policy.exceptions_of(entity)[name]
+        amount = self.row(model, record_id).get("amount_total", 0.0)
+        small = section.min_amount is not None and amount < section.min_amount
+        return f"under {section.min_amount}" if small else ""
+
+
+def _duplicates(truth: Truth) -> Iterator[Made]:
+    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
+        yield Made(truth.keys("bill", *label.ids))
+
+
+def _billed_twice(truth: Truth) -> Iterator[Made]:
+    """The copy bills the original's order again."""
+    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
+        for order in truth.ordered_by(label.ids[0]):
+            yield Made(truth.keys("purchase_order", order))
+
+
+def _orders_waiting(truth: Truth, limit: Duration | None) -> Iterator[Made]:
+    for label in truth.of(LabelKind.SLA_PO_APPROVAL, LabelKind.APPROVAL_AGEING):
+        if label.model == "purchase.order":
+            yield from truth.waiting("purchase_order", label, limit)
+
+
+def _bills_waiting(truth: Truth, limit: Duration | None) -> Iterator[Made]:
+    for label in truth.of(LabelKind.SLA_BILL_VALIDATION):
+        yield from truth.waiting("bill", label, limit)
+
+
+def _reports_waiting(truth: Truth, limit: Duration | None) -> Iterator[Made]:
+    for label in truth.of(LabelKind.APPROVAL_AGEING):
+        if label.model == "hr.expense.sheet":
+            yield from truth.waiting("expense_report", label, limit)
+
+
+def _unordered(truth: Truth) -> Iterator[Made]:
+    for label in truth.of(LabelKind.BILL_WITHOUT_ORDER):
+        excuse = truth.counted("missing_order", "bill", "account.move", label.ids[0])
+        if label.detail["reason"] == "expense":
+            excuse = "reimbursements"
+        yield Made(truth.keys("bill", label.ids[0]), excuse)
+
+
+def _before_receipt(truth: Truth) -> Iterator[Made]:
+    for label in truth.of(LabelKind.BILL_BEFORE_RECEIPT):
+        moved = Label(label.kind, "purchase.order", (int(label.detail["order"]),), label.at, label.until)
+        yield from truth.waiting("purchase_order", moved, truth.policy.graces["billed_before_receipt"])
+
+
+def _simple(kind: LabelKind, entity: str) -> Callable[[Truth], Iterator[Made]]:
+    return lambda truth: (Made(truth.keys(entity, label.ids[0])) for label in truth.of(kind))
+
+
+def _by_creator(kind: LabelKind, entity: str, model: str) -> Callable[[Truth], Iterator[Made]]:
+    return lambda truth: (
+        Made(truth.keys(entity, label.ids[0]), truth.counted("approval_by_creator", entity, model, label.ids[0]))
+        for label in truth.of(kind)
+    )
+
+
+KINDS = (
+    Kind("bills entered twice", ("duplicates",), _duplicates),
+    Kind("orders billed twice", ("exception.over_billed.purchase_order",), _billed_twice),
+    Kind(
+        "orders approved late",
+        ("sla.order_approval",),
+        lambda truth: _orders_waiting(truth, truth.clock("order_approval")),
+        ("warning.order_approval",),
+    ),
+    Kind(
+        "order approvals stuck",
+        ("stuck.order_approval",),
+        lambda truth: _orders_waiting(truth, truth.stuck("purchase_order")),
+    ),
+    Kind(
+        "bills validated late",
+        ("sla.bill_validation",),
+        lambda truth: _bills_waiting(truth, truth.clock("bill_validation")),
+        ("warning.bill_validation",),
+    ),
+    Kind(
+        "bill validations stuck", ("stuck.bill_validation",), lambda truth: _bills_waiting(truth, truth.stuck("bill"))
+    ),
+    Kind(
+        "expense reports decided late",
+        ("sla.expense_approval",),
+        lambda truth: _reports_waiting(truth, truth.clock("expense_approval")),
+        ("warning.expense_approval",),
+    ),
+    Kind(
+        "expense approvals stuck",
+        ("stuck.expense_approval",),
+        lambda truth: _reports_waiting(truth, truth.stuck("expense_report")),
+    ),
+    Kind(
+        "vendor bills paid late or never",
+        ("sla.vendor_payment", "exception.overdue.bill"),
+        lambda truth: truth.unpaid("bill", LabelKind.SLA_PAYMENT),
+    ),
+    Kind(
+        "customers paying late",
+        ("sla.customer_payment", "exception.overdue.invoice"),
+        lambda truth: truth.unpaid("invoice", LabelKind.CUSTOMER_LATE),
+    ),
+    Kind("bills without an order", ("exception.missing_order.bill",), _unordered),
+    Kind("goods billed before receipt", ("exception.billed_before_receipt.purchase_order",), _before_receipt),
+    Kind(
+        "expense reports refused",
+        ("exception.rejected_step.expense_report",),
+        _simple(LabelKind.EXPENSE_REFUSED, "expense_report"),
+    ),
+    Kind("bills reset to draft", ("exception.reset_to_draft.bill",), _simple(LabelKind.BILL_RESET, "bill")),
+    Kind(
+        "orders approved by their buyer",
+        ("exception.approval_by_creator.purchase_order",),
+        _by_creator(LabelKind.SELF_APPROVED, "purchase_order", "purchase.order"),
+    ),
+    Kind(
+        "bills posted by their clerk",
+        ("exception.approval_by_creator.bill",),
+        _by_creator(LabelKind.SELF_POSTED, "bill", "account.move"),
+    ),
+)
+"""Every kind of deviation that a detector looks for, in the words of the demo."""
+
+
+def finding_signal(detector: str, rule: str, level: str | None) -> str | None:
+    """Signal of a finding; None for those of exceptions, which are told by the exception itself."""
+    if detector == "exceptions":
+        return None
+    if detector == "approvals":
+        return rule.replace("_", ".", 1)
+    if detector == "sla":
+        return f"{'warning' if (level or '').startswith('warning') else 'sla'}.{rule}"
+    return detector
+
+
+def exception_signal(kind: str, entity: str) -> str:
+    """Signal of an exception."""
+    return f"exception.{kind}.{entity}"
+
+
+def compare(truth: Truth, said: Iterable[tuple[str, Keys]]) -> list[Compared]:
+    """Labels against signals (those that were not retracted). What no kind explains comes last, in words of its own."""
+    by_signal: dict[str, set[Keys]] = {}
+    for signal, documents in said:
+        by_signal.setdefault(signal, set()).add(documents)
+    rows = []
+    for kind in KINDS:
+        told = [by_signal.pop(signal, set()) for signal in kind.signals]
+        beside = [by_signal.pop(signal, set()) for signal in kind.also]
+        made = dict(kind.made(truth))
+        # What the policy does not count may not be found; what is not due yet may be.
+        allowed = {documents for documents, excuse in made.items() if excuse in ("", NOT_DUE)}
+        required = {documents for documents, excuse in made.items() if not excuse}
+        found = required.intersection(*told)
+        rows.append(
+            Compared(
+                kind.words,
+                len(required),
+                len(found),
+                tuple(sorted(required - found, key=sorted)),
+                tuple(sorted(set().union(*told, *beside) - allowed, key=sorted)),
+                Counter(excuse for excuse in made.values() if excuse),
+            )
+        )
+    rows += [
+        Compared(signal, 0, 0, (), tuple(sorted(documents, key=sorted)), {})
+        for signal, documents in sorted(by_signal.items())
+    ]
+    return rows
