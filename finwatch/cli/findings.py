@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from finwatch.cli.opening import open_store, refusal
 from finwatch.cli.options import Embedded, Json
 from finwatch.cli.output import out, show_json, show_table
 
@@ -48,8 +49,6 @@ def command(
 
     Examples: [bold]finwatch findings --severity high[/], [bold]finwatch findings --detector duplicates --json[/]
     """
-    from finwatch.cli.query import refusal
-    from finwatch.cli.store import open_store
     from finwatch.runtime.store import STORE_ERRORS
 
     where, parameters = _conditions(status, detector, severity, document)

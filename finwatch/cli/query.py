@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from finwatch.cli.opening import open_store, refusal
 from finwatch.cli.options import Embedded
 from finwatch.cli.output import Failed
 from finwatch.runtime.exits import ExitCode
 
 _OWN_FORMAT = re.compile(r"\bFORMAT\s+[A-Za-z]\w*\s*;?\s*$", re.IGNORECASE)
-_UNKNOWN_NAME = (47, 60, 81)
 
 
 def command(
@@ -35,7 +35,6 @@ def command(
     [bold]finwatch query --format CSVWithNames "SELECT * FROM findings"[/], [bold]finwatch query "SHOW TABLES"[/].
     Exit codes: 0 answered, 1 refused by the store, 69 no store answers, 77 not allowed.
     """
-    from finwatch.cli.store import open_store
     from finwatch.runtime.store import STORE_ERRORS
 
     statement = (sys.stdin.read() if sql == "-" else sql).strip().rstrip(";").strip()
@@ -54,19 +53,3 @@ def command(
     if answer and not answer.endswith(b"\n") and sys.stdout.isatty():
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
-
-
-def refusal(error: Exception) -> Failed:
-    """The store's refusal in its own words, and what to look at."""
-    from finwatch.runtime.store import error_code, first_line
-
-    code = error_code(error)
-    what_to_do = {
-        62: "correct the statement",
-        164: "finwatch query only reads; finwatch store migrate sets the store up",
-        497: "this user may not do that",
-        241: "ask for less at once: a WHERE or a LIMIT",
-    }.get(code or 0, "")
-    if code in _UNKNOWN_NAME:
-        what_to_do = 'see what there is: finwatch query "SHOW TABLES", finwatch query "DESCRIBE events"'
-    return Failed(f"the store refuses: {first_line(error)}", what_to_do, ExitCode.FAILED)

@@ -1,62 +1,15 @@
 """`finwatch store`: set the store up and look after it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from finwatch.cli.opening import open_store, refusal
 from finwatch.cli.options import Embedded, Json
 from finwatch.cli.output import Failed, out, show_json, show_table
 from finwatch.runtime.exits import ExitCode
 
-if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
-
-    from finwatch.runtime.config import Settings
-
 app = typer.Typer(no_args_is_help=True, help="The store: its tables and views, and what it holds.")
-
-
-@contextmanager
-def open_store(
-    embedded: Path | None, *, database: bool = True, session: Mapping[str, Any] | None = None
-) -> Iterator[tuple["Client", "Settings"]]:
-    """A client of the configured store, or of an embedded directory's, closed at the end; and the settings.
-
-    Raises StoreUnavailable (also for a directory that another process has open) and ConfigError.
-    """
-    from finwatch.local.access import settings_for
-    from finwatch.runtime.store import connect
-
-    settings = settings_for(embedded)
-    with ExitStack() as opened:
-        if settings.embedded is not None and settings.clickhouse.path is not None:
-            client = _open_directory(opened, settings, database, session or {})
-        else:
-            client = connect(settings.clickhouse, database=database, session=session)
-        opened.callback(client.close)
-        yield client, settings
-
-
-def _open_directory(opened: ExitStack, settings: "Settings", database: bool, session: Mapping[str, Any]) -> "Client":
-    """Open the engine of an embedded directory that no stack runs on, as the stack itself would."""
-    from finwatch.local.files import DirectoryInUse
-    from finwatch.local.store import Store
-    from finwatch.runtime.store import STORE_ERRORS, StoreUnavailable, first_line
-
-    assert settings.embedded is not None
-    try:
-        store = opened.enter_context(Store(settings.embedded))
-        client: Client = store.client(settings.clickhouse.database if database else None, **session)
-    except DirectoryInUse as error:
-        raise StoreUnavailable(str(error), "wait for it, or end it") from None
-    except STORE_ERRORS as error:
-        raise StoreUnavailable(
-            f"the store in {settings.embedded} cannot be opened: {first_line(error)}", "run: finwatch store migrate"
-        ) from None
-    return client
 
 
 @app.command()
@@ -70,7 +23,6 @@ def migrate(
     Examples: [bold]finwatch store migrate --dry-run[/], [bold]finwatch store migrate[/].
     Exit codes: 0 done, 69 no store answers, 77 not allowed, 78 the store and this version do not fit.
     """
-    from finwatch.cli.query import refusal
     from finwatch.runtime.store import STORE_ERRORS
     from sinks.clickhouse.migrations import migrate as apply
 
@@ -94,7 +46,6 @@ def status(embedded: Embedded = None, as_json: Json = False) -> None:
 
     Example: [bold]finwatch store status[/]
     """
-    from finwatch.cli.query import refusal
     from finwatch.runtime.store import STORE_ERRORS
     from sinks.clickhouse.migrations import pending
 
