@@ -71,8 +71,8 @@ def configure_logging(level: str = "info", form: str = "auto") -> None:
     logging.basicConfig(level=max(numeric, logging.INFO), handlers=[handler], force=True)
     for noisy in ("aiohttp.access", "httpx", "httpx2", "mode", "faust"):
         logging.getLogger(noisy).setLevel(max(numeric, logging.WARNING))
-    # It tells of every attempt to connect; who calls says what is away, once.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    # It tells of every attempt to connect; who calls says what is away, once. (clickhouse-connect sets its parent.)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     # odoorpc prints every request at DEBUG, the password with it: never below WARNING, whatever the level asked for.
     logging.getLogger("odoorpc").setLevel(logging.WARNING)
 

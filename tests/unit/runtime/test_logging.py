@@ -38,3 +38,10 @@ def test_lines_go_to_standard_error_as_it_is_when_they_are_written(monkeypatch: 
     log.info("two")
     logging.getLogger("library").warning("three")
     assert [json.loads(line)["event"] for line in second.getvalue().splitlines()] == ["two", "three"]
+
+
+def test_failed_attempts_to_connect_are_not_told_by_the_http_library() -> None:
+    configure_logging("info", "json")
+    import clickhouse_connect  # noqa: F401 - its import sets the level of the library's logger
+
+    assert not logging.getLogger("urllib3.connectionpool").isEnabledFor(logging.WARNING)
