@@ -77,9 +77,10 @@ def command(
         return
     show_table(
         "",
-        ("severity", "detector", "what", "documents", "at risk", "since (UTC)", "owner", "finding"),
+        ("severity", "since (UTC)", "what", "at risk", "finding"),
         (_line(row) for row in rows),
         right=("at risk",),
+        whole=("severity", "since (UTC)", "at risk", "finding"),
     )
     if total > len(rows):
         out.print(f"{len(rows):,} of {total:,}; --limit shows more")
@@ -113,13 +114,11 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
     colour = _COLOURS.get(row["severity"], "")
     amount = row["amount_at_risk"]
     risk = "" if amount is None else f"{amount:,.2f} {row['currency'] or ''}".strip()
+    about = ", ".join(row["document_keys"][:3]) + (" ..." if len(row["document_keys"]) > 3 else "")
     return (
         f"[{colour}]{row['severity']}[/]" if colour else row["severity"],
-        row["detector"],
-        row["title"].replace("[", r"\["),
-        ", ".join(row["document_keys"][:3]) + (" ..." if len(row["document_keys"]) > 3 else ""),
-        risk,
         f"{row['opened_at']:%Y-%m-%d %H:%M}",
-        row["owner"],
-        row["finding_id"],
+        f"{row['title']}: {about}".replace("[", r"\["),
+        risk,
+        row["finding_id"][:12],
     )

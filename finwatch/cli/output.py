@@ -7,14 +7,15 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
 from finwatch.runtime.config import ConfigError
 from finwatch.runtime.exits import ExitCode
 
-out = Console(highlight=False)
+# Where nobody looks (a pipe, a file), lines are long rather than folded.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 
@@ -32,11 +33,21 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False, indent=2) + "\n")
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
-    """Print a table; columns named in `right` are set to the right. Missing values show as a dash."""
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """Print a table; columns named in `right` are set to the right, those in `whole` are never broken.
+
+    Missing values show as a dash.
+    """
     table = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False, box=None)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*("–" if cell is None or cell == "" else str(cell) for cell in row))
     out.print(table)
