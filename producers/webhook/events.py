@@ -287,7 +287,7 @@ def _amount(payload: Any, place: Place | None) -> Decimal | None:
         return Decimal(0)
     if exponent < -6 or amount.adjusted() > 21:
         raise bad
-    return amount
+    return amount.normalize()  # 12.5 and 12.50 are one content
 
 
 def _moment(payload: Any, place: Moment, now: datetime) -> int:
