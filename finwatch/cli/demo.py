@@ -5,8 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from finwatch.cli.options import Json
-from finwatch.cli.output import err, out, show_json, show_table
+from finwatch.cli.output import err, out, show_json
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -164,26 +163,38 @@ def _watch_quietly(
 
 
 def _summary(settings: "Settings", company: "Demonstration", directory: Path, seconds: float, *, as_json: bool) -> None:
-    from finwatch.cli.questions import TO_TRY, by_kind, documents_by_entity, exceptions, stored
+    from finwatch.cli import summary
+    from finwatch.cli.questions import TO_TRY, by_kind, documents_by_entity, exceptions, standing, stored
+    from finwatch.local.truth import HARMLESS, UNDETECTED, compare
 
     client = _client(settings)
     try:
         kinds, documents, records = by_kind(client), documents_by_entity(client), stored(client)
-        deviations = exceptions(client)
+        deviations, compared = exceptions(client), compare(company.truth(), standing(client))
     finally:
         client.close()
-    made = Counter(label.kind.value for label in company.labels)
+    made = Counter(label.kind for label in company.labels)
     if as_json:
-        names = ("detector", "rule", "severity", "open", "resolved", "retracted", "example")
         show_json(
             {
                 "seconds": round(seconds, 1),
                 "events_published": company.published,
                 "records_stored": records,
                 "documents": dict(documents),
-                "findings": [dict(zip(names, row, strict=True)) for row in kinds],
-                "exceptions": [vars(row) for row in deviations],
-                "made_on_purpose": dict(made),
+                "findings": [asdict(row) for row in kinds],
+                "exceptions": [asdict(row) for row in deviations],
+                "made_on_purpose": {kind.value: times for kind, times in made.items()},
+                "made_and_found": [
+                    {
+                        "what": row.words,
+                        "made": row.made,
+                        "found": row.found,
+                        "missed": [sorted(keys) for keys in row.missed],
+                        "false": [sorted(keys) for keys in row.wrong],
+                        "not_counted": dict(row.excused),
+                    }
+                    for row in compared
+                ],
                 "directory": str(directory),
             }
         )
@@ -192,31 +203,20 @@ def _summary(settings: "Settings", company: "Demonstration", directory: Path, se
         f"\n[bold]{company.scenario.weeks} weeks of a company in {seconds:.0f} s[/]: "
         f"{company.published:,} events, {sum(n for _, n in documents):,} documents, {records:,} records stored\n"
     )
-    _findings_table(kinds)
-    if deviations:
-        show_table(
-            "exceptions",
-            ("type", "severity", "open", "resolved"),
-            ((row.type, row.severity, row.open, row.resolved) for row in deviations),
-            right=("open", "resolved"),
-        )
-    out.print()
-    show_table("what the company did wrong on purpose", ("anomaly", "times"), sorted(made.items()), right=("times",))
+    for table in (
+        summary.findings(kinds, out.width),
+        summary.exceptions(deviations),
+        summary.made_and_found(compared),
+    ):
+        out.print(table)
+        out.print()
+    for said, kinds_of in (("No detector looks yet for", UNDETECTED), ("No deviation, made for the capture", HARMLESS)):
+        out.print(f"{said}: " + ", ".join(f"{made[kind]:,} {text}" for kind, text in kinds_of.items() if made[kind]))
     where = f" --embedded {_short(directory)}"
     out.print("\n[bold]Try[/] (the data stays there):")
     for sql in TO_TRY:
         out.print(f'  finwatch query{where} "{sql}"', soft_wrap=True)
     out.print(f"  finwatch findings{where} --detector duplicates", soft_wrap=True)
-
-
-def _findings_table(kinds: Sequence[tuple[object, ...]]) -> None:
-    show_table(
-        "findings",
-        ("detector", "rule", "severity", "open", "resolved", "retracted", "for example"),
-        kinds,
-        right=("open", "resolved", "retracted"),
-    )
-    out.print()
 
 
 def _short(directory: Path) -> str:

@@ -1,6 +1,6 @@
 """What the demo and the import ask the store: the console's panels, the summary, and queries for people to try."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -31,11 +31,29 @@ WHERE detector {comparison} 'duplicates' ORDER BY opened_at DESC, finding_id LIM
 """
 _COUNTS = "SELECT count() FROM documents"
 _BY_KIND = """
-SELECT detector, rule, severity, countIf(status IN ('open', 'updated')) AS open,
+SELECT detector, rule, severity, level, countIf(status IN ('open', 'updated')) AS open,
        countIf(status = 'resolved') AS resolved, countIf(status = 'retracted') AS retracted,
-       argMax(title, opened_at) AS example
-FROM findings GROUP BY detector, rule, severity ORDER BY detector, rule, severity
+       argMax(title, (opened_at, finding_id)) AS example, argMax(next_action, (opened_at, finding_id)) AS next_action
+FROM findings GROUP BY detector, rule, severity, level ORDER BY detector, rule, min(opened_at), level
 """
+_STANDING_FINDINGS = "SELECT detector, rule, level, document_keys FROM findings WHERE status != 'retracted'"
+_STANDING_EXCEPTIONS = "SELECT type, entity, document_key FROM exceptions WHERE status != 'retracted'"
+
+
+@dataclass(frozen=True)
+class KindRow:
+    """Findings of one kind, with the title and the next action of the latest."""
+
+    detector: str
+    rule: str
+    severity: str
+    level: str | None
+    open: int
+    resolved: int
+    retracted: int
+    example: str
+    next_action: str
+
 
 TO_TRY = (
     "SELECT opened_at, severity, title, next_action FROM findings WHERE detector = 'duplicates' ORDER BY opened_at",
@@ -104,9 +122,23 @@ def exceptions(client: Client) -> list[ExceptionRow]:
     return [ExceptionRow(*row) for row in _rows(client, _EXCEPTIONS)]
 
 
-def by_kind(client: Client) -> list[tuple[Any, ...]]:
-    """Findings by detector and rule: (detector, rule, severity, open, resolved, retracted, an example's title)."""
-    return _rows(client, _BY_KIND)
+def by_kind(client: Client) -> list[KindRow]:
+    """Findings by detector, rule, severity and level."""
+    return [KindRow(*row) for row in _rows(client, _BY_KIND)]
+
+
+def standing(client: Client) -> list[tuple[str, frozenset[str]]]:
+    """What was said and not taken back, as signals of `finwatch.local.truth` with their documents."""
+    from finwatch.local.truth import exception_signal, finding_signal
+
+    found = [
+        (signal, frozenset(keys))
+        for detector, rule, level, keys in _rows(client, _STANDING_FINDINGS)
+        if (signal := finding_signal(detector, rule, level))
+    ]
+    return found + [
+        (exception_signal(kind, entity), frozenset({key})) for kind, entity, key in _rows(client, _STANDING_EXCEPTIONS)
+    ]
 
 
 def _found(client: Client, *, duplicates: bool, most: int) -> list[FindingRow]:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from finwatch.local.embedded import producer_gate
 from finwatch.local.files import read_json, write_json
+from finwatch.local.truth import Truth
 from finwatch.runtime.clock import ManualClock
 from finwatch.runtime.config import ConfigError, Settings
+from finwatch.runtime.policies import load_policies
 from finwatch.runtime.publisher import KafkaPublisher
 from finwatch.runtime.topics import ENTITY_TOPICS
 from finwatch.sim import Company, Label, SimulatedOdoo
@@ -86,6 +88,12 @@ class Demonstration:
     def labels(self) -> list[Label]:
         """The anomalies that were made on purpose, so far; no detector sees them."""
         return self.company.labels
+
+    def truth(self) -> Truth:
+        """The labels so far, to be held against what was found under the policy in force."""
+        given = self._settings.policy
+        policy = load_policies([given] if given is not None else []).of(SOURCE)
+        return Truth(self.labels, self.company.db, policy, SOURCE, self.moment, LATENESS)
 
     def start(self) -> None:
         """Begin."""
