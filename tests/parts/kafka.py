@@ -135,7 +135,8 @@ class Kafka(Server):
 
     def delete_topics(self, *names: str) -> None:
         """Delete topics; returns when the broker has accepted it."""
-        for future in self.admin().delete_topics(list(names)).values():
+        admin = self.admin()  # it must live until its futures are done
+        for future in admin.delete_topics(list(names)).values():
             future.result(30)
 
     def _answers(self) -> bool:

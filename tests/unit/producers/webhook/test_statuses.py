@@ -11,6 +11,7 @@ import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,7 +171,7 @@ def test_not_json(webhook: Ingress, body: bytes) -> None:
         ({"document": {"id": 7, "total": True}}, "document.total"),
     ],
 )
-def test_not_as_the_schema_says(webhook: Ingress, change: dict[str, object], place: str) -> None:
+def test_not_as_the_schema_says(webhook: Ingress, change: dict[str, Any], place: str) -> None:
     answer = webhook.send(decision(**change))
     assert answer.status == 400
     assert place in answer.reason
@@ -305,7 +306,7 @@ def test_unavailable_while_the_broker_is_away_and_the_same_request_after(
             assert webhook.metrics.registry.get_sample_value("finwatch_webhook_undelivered_total") == 1
             broker.set_up()
             # Word for word, nonce and all: it was not accepted, so it is no replay.
-            statuses = []
+            statuses: list[int] = []
             deadline = time.monotonic() + 40
             while statuses[-1:] != [202]:
                 assert time.monotonic() < deadline, statuses
