@@ -109,6 +109,13 @@ def test_every_duplicate_that_was_made_is_found(store: StoreServer, labels: list
     assert {found[pair] for pair in exact} == {"exact_reference"}
 
 
+def test_bills_that_were_deleted_are_marked(store: StoreServer, labels: list[Label]) -> None:
+    """Odoo keeps no trace of them: only the sweep can know."""
+    deleted = {f"{SOURCE}:bill:{label.ids[0]}" for label in labels if label.kind is LabelKind.BILL_DELETED}
+    assert deleted
+    assert {key for (key,) in store.ask("SELECT document_key FROM documents WHERE deleted")} == deleted
+
+
 def test_every_late_order_approval_is_found(store: StoreServer, labels: list[Label]) -> None:
     """An order waits 40 hours of work or more; the service level is two business days."""
     end = START + timedelta(weeks=WEEKS)
@@ -146,6 +153,7 @@ def test_stopped_and_killed_on_the_way_it_ends_with_the_same_tables(
     second = start(commands, directory)
     before = eventually(lambda: stored_so_far(directory), SECONDS, second.said)
     eventually(lambda: stored_so_far(directory) > before + whole * 0.2 or not second.running, SECONDS, second.said)
+    assert second.running, second.said()
     kill_stack(directory)
     assert second.wait() == -signal.SIGKILL
     # 3. To the end.

@@ -128,6 +128,7 @@ def test_an_import_killed_on_the_way_and_made_again_gives_the_same_tables(
     directory = folder / "killed"
     command = commands.start(*arguments, str(directory))
     eventually(lambda: stored_so_far(directory) > 40_000 or not command.running, SECONDS, command.said)
+    assert command.running, command.said()
     kill_stack(directory)
     assert command.wait() == -signal.SIGKILL
     with store_of(directory, folder / "half") as ask:
