@@ -1,0 +1,139 @@
+"""Webhooks through a broker's restarts: what was acknowledged is in the topic, what is in the topic was acknowledged or
+tried, and trying again gives no second id (invariants I1 and I2)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from finwatch.local.broker import MockBroker
+from tests.parts.kafka import Kafka
+from tests.parts.webhook import ENVIRONMENT, Ingress, decision, events, ingress
+
+BILLS = "finance.bill.v1"
+SENDERS = 8
+MORE_SECONDS = 90
+
+
+class Sender(threading.Thread):
+    """Sends payload after payload; half of the failed ones are given up, half repeated word for word until taken."""
+
+    def __init__(self, webhook: Ingress, number: int) -> None:
+        super().__init__(daemon=True)
+        self._webhook, self._number = webhook, number
+        self.stopping = threading.Event()
+        self.accepted: dict[str, str] = {}
+        self.tried: set[str] = set()
+        self.statuses: Counter[int] = Counter()
+
+    def run(self) -> None:
+        count = 0
+        while not self.stopping.is_set():
+            count += 1
+            number = self._number * 1_000_000 + count
+            body = json.dumps(decision(number)).encode()
+            headers = self._webhook.headers(body)
+            self.tried.add(f"odoo:bill:{number}")
+            while True:
+                answer = self._webhook.request("/hooks/approvals", body, headers)
+                self.statuses[answer.status] += 1
+                if answer.status == 202:
+                    self.accepted[f"odoo:bill:{number}"] = json.loads(answer.body)["event_id"]
+                if answer.status != 503 or count % 2 or self.stopping.is_set():
+                    break
+
+
+def accepted(senders: list[Sender]) -> int:
+    return sum(len(sender.accepted) for sender in senders)
+
+
+def wait_for(senders: list[Sender], more: int) -> None:
+    goal, deadline = accepted(senders) + more, time.monotonic() + MORE_SECONDS
+    while accepted(senders) < goal:
+        assert time.monotonic() < deadline, "nothing is accepted any more"
+        assert all(sender.is_alive() for sender in senders)
+        time.sleep(0.02)  # between two questions
+
+
+def refused(senders: list[Sender]) -> int:
+    return sum(sender.statuses[503] for sender in senders)
+
+
+def wait_refused(senders: list[Sender]) -> None:
+    before, deadline = refused(senders), time.monotonic() + MORE_SECONDS
+    while refused(senders) == before:
+        assert time.monotonic() < deadline, "no sender was told that the broker is away"
+        time.sleep(0.02)  # between two questions
+
+
+def check(senders: list[Sender], bootstrap: str) -> None:
+    for sender in senders:
+        sender.stopping.set()
+    for sender in senders:
+        sender.join(60)
+        assert not sender.is_alive()
+        assert set(sender.statuses) <= {202, 503}, sender.statuses
+    told: dict[str, str] = {}
+    tried: set[str] = set()
+    for sender in senders:
+        told |= sender.accepted
+        tried |= sender.tried
+    found: dict[str, set[str]] = {}
+    for event in events(bootstrap, BILLS):
+        found.setdefault(event["document_key"], set()).add(event["event_id"])
+    assert not {key for key, event_id in told.items() if event_id not in found.get(key, set())}, "acknowledged and lost"
+    assert set(found) <= tried, "events that nobody sent"
+    assert all(len(ids) == 1 for ids in found.values()), "a repeat with another id"
+
+
+def start(webhook: Ingress) -> list[Sender]:
+    senders = [Sender(webhook, number) for number in range(1, SENDERS + 1)]
+    for sender in senders:
+        sender.start()
+    return senders
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.slow
+def test_connections_to_the_broker_lost_again_and_again(tmp_path: Path) -> None:
+    with MockBroker() as broker:
+        broker.create_topics(3)
+        with ingress(broker.bootstrap, tmp_path, ack_seconds=1.0) as webhook:
+            senders = start(webhook)
+            for _ in range(3):
+                wait_for(senders, 100)
+                broker.set_down()
+                wait_refused(senders)
+                broker.set_up()
+            wait_for(senders, 100)
+            check(senders, broker.bootstrap)
+
+
+@pytest.mark.slow
+@pytest.mark.broker
+def test_broker_killed_and_started_again(kafka: Kafka, tmp_path: Path) -> None:
+    kafka.topic(BILLS, exact=True)
+    with ingress(kafka.bootstrap, tmp_path, ack_seconds=2.0) as webhook:
+        senders = start(webhook)
+        for _ in range(2):
+            wait_for(senders, 50)
+            kafka.kill()
+            wait_refused(senders)
+            kafka.start()
+        wait_for(senders, 50)
+        kafka.pause()  # connections stay, answers do not come
+        wait_refused(senders)
+        kafka.resume()
+        wait_for(senders, 50)
+        check(senders, kafka.bootstrap)
+    kafka.delete_topics(BILLS)
