@@ -1,5 +1,10 @@
-"""Duplicate bills: how references are made comparable, how candidates meet in blocks, what makes a pair, and why.
+"""Duplicate bills: how they are made comparable, where candidates meet, what speaks for and against a pair, and why.
 
-Owns: exact and normalised references within a company and vendor. Does not own: where blocks are kept, and the looser
-comparisons (by amount, by alias, by split), which are rules of their own.
+- ``references``, ``similarity``: how references, names, amounts and dates stand to one another.
+- ``blocks``: exact and normalised references within a company and vendor. This is what the relations stage runs.
+- ``evidence``, ``candidates``: all layers (mistyped, missing reference, vendor aliases, splits, across companies and
+  types, after a credit note), scored. Judged by ``benchmarks/duplicates``; no stage runs them yet: no fact carries
+  a vendor's tax number, account and name, or a bill's net amount and order.
+
+Does not own: where blocks are kept.
 """

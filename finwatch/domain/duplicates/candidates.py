@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
-from finwatch.domain.duplicates.evidence import SAME_PAPER, Bill, Context, Verdict, compare
-from finwatch.domain.duplicates.references import reference, usable
+from finwatch.domain.duplicates.evidence import SAME_PAPER, Bill, Context, Verdict, compare, has_reference
+from finwatch.domain.duplicates.references import reference
 from finwatch.domain.policy import DuplicatesSection
 
 Group = tuple[str, ...]
@@ -35,7 +35,7 @@ def keys(bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]:
     if bill.vendor is None or bill.amount is None:
         return ()
     found = []
-    if usable(bill.reference, settings.min_reference_length, settings.ignore_references):
+    if has_reference(bill, settings):
         assert bill.reference is not None
         found.append(f"number:{bill.vendor}:{like.number(bill.reference)}")
         forms = reference(like.unlabelled(bill.reference))

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
+from finwatch.domain.duplicates.references import usable
 from finwatch.domain.policy import DuplicatesSection
 
 RULES = (
@@ -74,6 +75,7 @@ class Context(NamedTuple):
 
 SAME_PAPER = frozenset({like.EXACT, like.NORMALISED, like.PREFIXED})
 ALONE = Context()
+_ENTERED = "entered"
 _PRIOR = -5.0
 _REFERENCE = {
     like.EXACT: (5.0, "The reference is the same."),
@@ -84,8 +86,9 @@ _REFERENCE = {
     like.PREFIXED: (3.5, "One reference is the other with something before it."),
     like.SUFFIXED: (1.5, "One reference is the other with something after it."),
     like.FUZZY: (2.5, "The references differ by one slip of the keyboard or of a reader."),
-    like.MISSING: (1.2, "There are no two references to compare."),
+    like.MISSING: (0.8, "Neither has a reference."),
 }
+_ONE_MISSING = (1.8, "One of them has no reference.")
 _TWO_SLIPS = (1.5, "The references differ by two slips of the keyboard or of a reader.")
 _AMOUNT = {
     like.EQUAL: (3.0, "The amount is the same."),
@@ -100,6 +103,7 @@ _DATE = {
     like.SWAPPED: (1.5, "Day and month are swapped in one document date."),
     like.OTHER_YEAR: (1.0, "The document dates differ by the year only."),
     like.UNKNOWN: (0.0, "A document date is not known."),
+    _ENTERED: (-0.5, "The later one is dated the day it was entered."),
     like.FAR: (-2.5, "The document dates are far apart."),
 }
 _REFUND = "in_refund"
@@ -122,6 +126,8 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     same_reference = reference in SAME_PAPER
     if not same_reference and amount != like.EQUAL and not (reference == like.FUZZY and amount == like.CLOSE):
         return None
+    # One without a reference is odd when the vendor has them; two are the vendor's habit.
+    one_missing = reference == like.MISSING and has_reference(one, settings) != has_reference(other, settings)
     party = _party(one, other)
     if party is None:
         return None
@@ -129,7 +135,7 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     points = _PRIOR
     for weight, reason in (
         party,
-        _TWO_SLIPS if reference == like.FUZZY and slips > 1 else _REFERENCE[reference],
+        _TWO_SLIPS if reference == like.FUZZY and slips > 1 else _ONE_MISSING if one_missing else _REFERENCE[reference],
         _AMOUNT[amount],
     ):
         points += weight
@@ -138,13 +144,15 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     gap = abs(one.created_at - other.created_at) // DAY
     if date == like.OTHER_YEAR and gap > settings.entry_window_days:
         date = like.FAR  # entered a year apart too: numbering begins anew
+    if date == like.FAR and reference in SAME_PAPER and _dated_on_entry(one, other):
+        date = _ENTERED
     weight, reason = _DATE[date]
     points += weight
     reasons.append(reason)
-    if date in (like.FAR, like.SWAPPED) and reference == like.EXACT and like.structured(one.reference or ""):
+    if date in (like.FAR, like.SWAPPED, _ENTERED) and reference == like.EXACT and like.structured(one.reference or ""):
         points -= 2.0
         reasons.append("The reference is a structured payment reference, which may serve for every bill of a contract.")
-    if date == like.FAR and like.other_year(one.date, other.date):
+    if date in (like.FAR, _ENTERED) and like.other_year(one.date, other.date):
         points -= 1.5
         reasons.append("They are of different years, and numbering may begin anew.")
     if gap > settings.entry_window_days:
@@ -155,7 +163,8 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
         reasons.append("They name the same order." if one.order == other.order else "They name different orders.")
     if context.repeats:
         often = date != like.SAME and same_reference
-        points -= min(4.0, 1.5 * context.repeats) if often else min(2.0, 0.3 * context.repeats)
+        each, most = (1.5, 4.0) if often else (0.1, 1.0) if one_missing else (0.3, 2.0)
+        points -= min(most, each * context.repeats)
         reasons.append("This vendor bills this amount again and again.")
     if not same_reference and (context.credit_between or one.credited or other.credited):
         points -= 4.0
@@ -170,6 +179,16 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     if rule == "after_credit_note":
         reasons.append("It came again after it was credited.")
     return Verdict(round(1 / (1 + exp(-points)), 4), rule, tuple(reasons))
+
+
+def has_reference(bill: Bill, settings: DuplicatesSection) -> bool:
+    """Whether a bill has a reference that can tell it apart."""
+    return usable(bill.reference, settings.min_reference_length, settings.ignore_references)
+
+
+def _dated_on_entry(one: Bill, other: Bill) -> bool:
+    later = max(one, other, key=lambda bill: (bill.created_at, bill.key))
+    return later.date is not None and later.date == later.created_at // DAY
 
 
 def _party(one: Bill, other: Bill) -> tuple[float, str] | None:

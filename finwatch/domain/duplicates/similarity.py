@@ -28,6 +28,7 @@ _CONFUSED = str.maketrans({"o": "0", "i": "1", "l": "1", "s": "5", "b": "8"})
 _LABEL = re.compile(
     r"^\s*(?:invoice|inv|number|no|nr|n°|facture|factuur|fact|rechnung|rg|bill|ref)[\s.:#/-]+(?=.*\d)", re.IGNORECASE
 )
+_INSIDE = re.compile(r"(?<=\d)[oilsb]+(?=\d)")
 _YEARS = range(1990, 2050)
 _RUNNING_STEP = 20  # numbers that a vendor gives out within days of one another
 _SHORT, _LONGER = 4, 6  # a reference this short shows nothing by one, or by two, differing characters
@@ -87,14 +88,14 @@ def unlabelled(printed: str) -> str:
 def number(printed: str) -> str:
     """The longest run of digits of a reference, without leading zeros: what stays of it when people add and drop words.
 
-    A year is passed over when there is another run. Look-alike letters count as digits in a word that has a digit.
+    A year is passed over when there is another run. Look-alike letters count as digits between digits.
     Empty when there is no digit.
     """
     runs = [
         run
         for word in _WORDS.findall(normalize("NFKC", unlabelled(printed)).casefold())
         if _DIGITS.search(word)
-        for run in _DIGITS.findall(word.translate(_CONFUSED))
+        for run in _DIGITS.findall(_INSIDE.sub(lambda found: found[0].translate(_CONFUSED), word))
     ]
     runs = [run for run in runs if len(run) != 4 or int(run) not in _YEARS] or runs
     found = ""
@@ -144,7 +145,12 @@ def _compare(one: str, other: str) -> tuple[str, int]:
     extra = len(long) - len(short)
     if len(short) >= _SHORT and 0 < extra <= _EXTRA + 2 and long.endswith(short) and not long[:extra].isdigit():
         return PREFIXED, extra
-    if len(short) >= 3 and 0 < extra <= _EXTRA and long.startswith(short) and not _continues(one, other):
+    if (
+        min(a.distinct, b.distinct) >= 3
+        and 0 < extra <= _EXTRA
+        and long.startswith(short)
+        and not _continues(one, other)
+    ):
         return SUFFIXED, extra
     found = distance(a.joined, b.joined)
     if found > MAX_DISTANCE or len(short) < (_SHORT if found == 1 else _LONGER):
