@@ -9,8 +9,8 @@ from finwatch.cli.console import ExceptionRow
 from finwatch.cli.questions import KindRow
 from finwatch.local.truth import Compared
 
-_WIDE = 110
-"""Columns from which there is room for what is to be done about a finding."""
+_WIDE = 146
+"""Columns from which there is room for what is to be done about a finding, on one line."""
 _WORDS = 38
 _DETECTORS = {
     "approvals": "approvals",
@@ -81,7 +81,7 @@ def words(name: str) -> str:
 def _table(title: str, *columns: tuple[str, bool]) -> Table:
     """A table whose first column, as wide in every table, holds the words; (name, to the right) of the others."""
     table = Table(header_style="dim", pad_edge=False, box=None)
-    table.add_column(f"[bold not dim]{title}[/]", min_width=_WORDS, overflow="fold")
+    table.add_column(f"[bold not dim]{title}[/]", min_width=_WORDS, no_wrap=True)
     for name, right in columns:
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     return table
