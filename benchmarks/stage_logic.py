@@ -20,7 +20,7 @@ from typing import Any
 import fastavro
 
 from finwatch.domain.calendar import HOUR, SECOND
-from finwatch.domain.events import Bill, Event, Transition
+from finwatch.domain.events import Bill, BillLine, Event, Transition
 from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.policies import load_policies
 from streams.agents.registry import documents_stage
@@ -74,7 +74,7 @@ def _bill(number: int, turn: int, at: int, amount: str, state: str = "draft", pa
         responsible="9",
         created_by="5",
         created_at=BEGIN + number * SECOND,
-        lines=[{"line_id": "1", "purchase_line_id": "4"}],
+        lines=[BillLine("4")],
     )
 
 

@@ -22,7 +22,7 @@ from finwatch.domain.events import (
     Event,
     ExpenseReport,
     Invoice,
-    Lines,
+    OrderLine,
     Payment,
     PurchaseOrder,
     Receipt,
@@ -102,7 +102,7 @@ def _bill(event: Bill) -> Content:
         content.document_type = EXPENSE_BILL
     elif not event.origin:
         for line in event.lines:
-            if line.get("purchase_line_id"):
+            if line.purchase_line_id:
                 break
         else:
             content.marks = NO_ORDER
@@ -128,14 +128,14 @@ def _order(event: PurchaseOrder) -> Content:
     )
 
 
-def _order_marks(lines: Lines, receivable: bool) -> str:
+def _order_marks(lines: list[OrderLine], receivable: bool) -> str:
     """Where billed <= received <= ordered does not hold. What is never received (services) is not held to it.
 
     What is billed beyond the order will not be received: it is over-billed, and no receipt is waited for.
     """
     marks = set()
     for line in lines:
-        ordered, received, billed = line.get("quantity"), line.get("quantity_received"), line.get("quantity_billed")
+        ordered, received, billed = line.quantity, line.quantity_received, line.quantity_billed
         if ordered is None or billed is None:
             continue
         if billed > ordered:

@@ -1,7 +1,8 @@
 """What the documents stage reads of each event: projections of the Avro records on the entity topics.
 
 Field names are the schemas'. The codec decodes only these columns. Logical types arrive as: time stamps ``int``
-microseconds since the epoch UTC, dates ``int`` days since the epoch, amounts ``Decimal``, lines a list of plain dicts.
+microseconds since the epoch UTC, dates ``int`` days since the epoch, amounts ``Decimal``, quantities of lines ``int``
+millionths.
 """
 
 from __future__ import annotations
@@ -9,11 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
 
 from msgspec import Struct
 
-Lines = list[dict[str, Any]]
+
+class BillLine(Struct, frozen=True, gc=False):
+    """What is read of a bill's line."""
+
+    purchase_line_id: str | None = None
+
+
+class OrderLine(Struct, frozen=True, gc=False):
+    """What is read of an order's line; quantities in millionths, as they are stored."""
+
+    quantity: int | None = None
+    quantity_received: int | None = None
+    quantity_billed: int | None = None
 
 
 class Event(Struct, frozen=True, gc=False, kw_only=True):
@@ -33,7 +45,7 @@ class Event(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class _Move(Event, frozen=True, kw_only=True):
-    """A journal document (Odoo's account.move). Lines make it visible to the garbage collector."""
+    """A journal document (Odoo's account.move)."""
 
     move_type: str | None = None
     state: str | None = None
@@ -52,11 +64,11 @@ class _Move(Event, frozen=True, kw_only=True):
     created_at: int | None = None
 
 
-class Bill(_Move, frozen=True, gc=True, kw_only=True):
+class Bill(_Move, frozen=True, kw_only=True):
     """A vendor bill, credit note or receipt."""
 
     expense_report_key: str | None = None
-    lines: Lines = []
+    lines: list[BillLine] = []
 
 
 class Invoice(_Move, frozen=True, kw_only=True):
@@ -67,23 +79,19 @@ class Entry(_Move, frozen=True, kw_only=True):
     """A journal entry."""
 
 
-class PurchaseOrder(Event, frozen=True, gc=True, kw_only=True):
+class PurchaseOrder(Event, frozen=True, kw_only=True):
     """A purchase order."""
 
     state: str | None = None
     partner_id: str | None = None
     commercial_partner_id: str | None = None
     partner_reference: str | None = None
-    buyer: str | None = None
-    ordered_at: int | None = None
     currency: str | None = None
     amount_total: Decimal | None = None
-    invoice_status: str | None = None
     receipt_status: str | None = None
-    origin: str | None = None
     created_by: str | None = None
     created_at: int | None = None
-    lines: Lines = []
+    lines: list[OrderLine] = []
 
 
 class Receipt(Event, frozen=True, kw_only=True):
@@ -92,7 +100,6 @@ class Receipt(Event, frozen=True, kw_only=True):
     state: str | None = None
     partner_id: str | None = None
     responsible: str | None = None
-    origin: str | None = None
     created_by: str | None = None
     created_at: int | None = None
 

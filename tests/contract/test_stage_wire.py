@@ -9,7 +9,7 @@ from io import BytesIO
 import fastavro
 import msgspec
 
-from finwatch.domain.events import DOCUMENT_PROJECTIONS, RELATION_PROJECTIONS, Event, RelationFact
+from finwatch.domain.events import DOCUMENT_PROJECTIONS, RELATION_PROJECTIONS, Bill, BillLine, Event, RelationFact
 from finwatch.domain.records import AVRO_NAMES
 from finwatch.runtime.topics import FINDING, RELATION
 from schemas.codec import Decoder, Encoder
@@ -25,6 +25,8 @@ def written(event: Event, registry: EmbeddedRegistry) -> bytes:
     stream = BytesIO(b"\x00" + registry.schema_id(schema).to_bytes(4, "big"))
     stream.seek(5)
     record = {**HEADER, **msgspec.structs.asdict(event)}
+    if isinstance(event, Bill):
+        record["lines"] = [{"line_id": str(n), **msgspec.structs.asdict(line)} for n, line in enumerate(event.lines)]
     fastavro.schemaless_writer(stream, fastavro.parse_schema(json.loads(schema.text)), record)
     return stream.getvalue()
 
@@ -32,7 +34,7 @@ def written(event: Event, registry: EmbeddedRegistry) -> bytes:
 def test_events_and_outputs_go_over_the_wire() -> None:
     registry = EmbeddedRegistry()
     encoder, decoder = Encoder(registry), Decoder(registry)
-    line = {"line_id": "1", "purchase_line_id": "4", "quantity": Decimal(2)}
+    line = BillLine("4")
     sent = [
         bill("1", "2026-03-02 10:00", reference="R-100", lines=[line], origin=None),
         bill("2", "2026-03-03 10:00", reference="r 100", amount_total=Decimal("5000.123456"), origin=None),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finwatch.domain.calendar import DAY, HOUR
+from finwatch.domain.events import BillLine, OrderLine
 from finwatch.domain.records import Clock, ExceptionRecord, Kpi, Step
 from finwatch.runtime.topics import CLOCK, EXCEPTION, STEP
 from streams.agents.documents import DocumentState
@@ -32,11 +33,11 @@ def test_who_decided_comes_from_the_log_not_from_the_document() -> None:
     replay = documents("purchase_order")
     replay.feed(
         [
-            order("1", "2026-03-02 09:00", buyer="3"),
+            order("1", "2026-03-02 09:00"),
             moved("purchase_order", "1", "2026-03-02 10:00", "submitted", "draft", "to approve", actor="5"),
-            order("1", "2026-03-02 10:00", state="to approve", buyer="3"),
+            order("1", "2026-03-02 10:00", state="to approve"),
             moved("purchase_order", "1", "2026-03-03 10:00", "approved", "to approve", "purchase", decision="approved"),
-            order("1", "2026-03-03 10:00", state="purchase", buyer="3"),
+            order("1", "2026-03-03 10:00", state="purchase"),
         ]
     )
     (step,) = steps(replay)
@@ -179,7 +180,7 @@ def test_content_exceptions_open_and_are_resolved() -> None:
         "missing_order": "open",
         "missing_reference": "open",
     }
-    replay.feed([bill("1", "2026-03-03 09:00", **{**bad, "reference": "R-1"}, lines=[{"purchase_line_id": "4"}])])
+    replay.feed([bill("1", "2026-03-03 09:00", **{**bad, "reference": "R-1"}, lines=[BillLine("4")])])
     assert {name: e.status for name, e in exceptions(replay).items()} == {
         "missing_order": "resolved",
         "missing_reference": "resolved",
@@ -247,11 +248,7 @@ def test_a_report_approved_by_its_employee_counts_at_any_amount() -> None:
 
 
 def seen_order(when: str, ordered: int, received: int | None, billed: int, **fields: Any) -> Any:
-    line = {
-        "quantity": Decimal(ordered),
-        "quantity_received": None if received is None else Decimal(received),
-        "quantity_billed": Decimal(billed),
-    }
+    line = OrderLine(ordered * 1_000_000, None if received is None else received * 1_000_000, billed * 1_000_000)
     return order("1", when, **{"state": "purchase", "receipt_status": "partial", "lines": [line], **fields})
 
 
