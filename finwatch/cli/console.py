@@ -1,10 +1,12 @@
 """The live terminal view of the demo: what a snapshot of the store looks like. Drawing only; no I/O."""
 
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.layout import Layout
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -175,3 +177,11 @@ def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
     layout["bottom"].split_row(Layout(panels["exceptions"], ratio=2), Layout(name="found", ratio=3))
     layout["found"].split_column(Layout(panels["duplicates"]), Layout(panels["findings"]))
     return layout
+
+
+def as_svg(snapshot: Snapshot, width: int = 140, height: int = 40) -> str:
+    """The screen as an SVG picture that loads nothing from elsewhere."""
+    console = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True)
+    console.print(render(snapshot, width, height), height=height)
+    svg = console.export_svg(title="finwatch demo")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)

@@ -48,6 +48,10 @@ def demo(
     weeks: Annotated[int, typer.Option(min=1, max=26, help="Weeks of the company's activity.")] = 4,
     seed: Annotated[int, typer.Option(help="Another seed is another company.")] = 7,
     version: Annotated[Version, typer.Option(help="Odoo version the company runs.")] = Version.v18,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE.svg", help="Save the live view at the end as SVG.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the whole system on a simulated Odoo: broker, capture, streams, store, and a live view of the findings.
@@ -86,6 +90,8 @@ def demo(
         if stop.is_set():
             err.print("stopped; nothing is left running")
             raise typer.Exit(ExitCode.INTERRUPTED)
+        if picture is not None:
+            _save_picture(settings, company, began, picture)
         _summary(settings, company, directory, time.monotonic() - began, as_json=as_json)
 
 
@@ -115,6 +121,20 @@ def _snapshot(
         return replace(shown, behind=sum(positions.lag(group, READS[group]) for group in GROUPS))
     except transient:
         return shown
+
+
+def _save_picture(settings: "Settings", company: "Demonstration", began: float, path: Path) -> None:
+    from finwatch.cli.console import Snapshot, as_svg
+    from finwatch.local.backpressure import Positions
+
+    client = _client(settings)
+    positions = Positions(settings.kafka.client_config({"log_level": 0}))
+    try:
+        shown = _snapshot(Snapshot(), client, positions, company, began)
+    finally:
+        positions.close()
+        client.close()
+    path.write_text(as_svg(shown), encoding="utf-8")
 
 
 def _watch_live(

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from finwatch.runtime.exits import ExitCode
+
 
 class DirectoryInUse(Exception):
     """Another process has the embedded directory, or its store, open; the message names it."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class DirectoryLock:

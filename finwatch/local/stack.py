@@ -30,6 +30,7 @@ from finwatch.local.broker import MockBroker
 from finwatch.local.files import DirectoryLock, endpoint_file, is_locked, read_json, write_json
 from finwatch.local.front.access import password_file
 from finwatch.local.logs import LogPump
+from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.logging import get_logger
 
 DEFAULT_PARTITIONS = 4
@@ -41,6 +42,8 @@ _log = get_logger("stack")
 
 class StackError(Exception):
     """The embedded stack cannot start, or a part of it ended by itself; the message has the part and its last words."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 @dataclass(frozen=True)
