@@ -70,13 +70,13 @@ class RowStore:
         row = self._rows.get(key)
         if row.__class__ is bytes:
             row = self._rows[key] = _decode(row, type)
-        return cast("R | None", row)
+        return row  # type: ignore[return-value]
 
     def put(self, key: str, row: Struct, due: int | None = None) -> None:
         """Store a row and set, move or clear its timer. Raises BadKey when a due row's key names no source."""
         self._rows[key] = row
         self.dirty.add(key)
-        if due is not None or key in self.timeline.due_of:
+        if self.timeline.due_of.get(key) != due:
             self.timeline.schedule(key, due)
 
     def delete(self, key: str) -> None:

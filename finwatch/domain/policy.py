@@ -318,6 +318,7 @@ class Policy:
             raise PolicyError("$.duplicates.block_cap", "at least 2")
         self._reactions: dict[tuple[str | None, ...], Reaction] = {}
         self._exceptions: dict[str, dict[str, ExceptionSection]] = {}
+        self._apart: dict[tuple[str, str | None, str | None], frozenset[str]] = {}
 
     def calendar_of(self, company_id: str | None) -> Calendar:
         """The calendar of a company."""
@@ -333,6 +334,23 @@ class Policy:
                 if entity in section.entities
             }
             self._exceptions[entity] = found
+        return found
+
+    def clocks_apart(self, entity: str, one: str | None, other: str | None) -> frozenset[str]:
+        """Names of the entity's clocks that run on one document type and not on the other."""
+        if one == other:
+            return frozenset()
+        found = self._apart.get((entity, one, other))
+        if found is None:
+            if len(self._apart) > 1000:
+                self._apart.clear()
+            found = self._apart[entity, one, other] = frozenset(
+                rule.name
+                for rule in self.clocks.values()
+                if rule.section.entity == entity
+                and (types := rule.section.document_types)
+                and (one in types) != (other in types)
+            )
         return found
 
     def react(self, kind: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> Reaction:

@@ -8,7 +8,7 @@ known; a decision that comes later than that counts as made after the fold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +33,7 @@ from finwatch.domain.exceptions import ExceptionState
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine, Touched
 from finwatch.domain.identity import parse_document_key
-from finwatch.domain.policy import Policy, PolicySet
+from finwatch.domain.policy import ExceptionSection, Policy, PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, ENTITY_TOPICS, EXCEPTION, FINDING, STEP
 from finwatch.runtime.topics import ENTITIES as ALL_ENTITIES
@@ -48,6 +48,7 @@ _IDS_KEPT = 40
 _FACTS_KEPT = 48
 _FACTS_FOLDED = 24
 DELETED = "deleted"
+_SCOPES_KEPT = 10_000
 _MAYBE_NOTHING = frozenset({"changed", "saved"})
 
 
@@ -72,6 +73,19 @@ class DocumentState(Struct, array_like=True):
     due: int | None = None  # its timer, as last set
 
 
+class _Scope(NamedTuple):
+    """What is the same for all documents of one source, entity and company."""
+
+    policy: Policy
+    calendar: Calendar
+    company: str  # as a label
+    tally_key: str
+    open_label: str
+    sections: Mapping[str, ExceptionSection]
+    detectors: tuple[DocumentDetector, ...]
+    watching: tuple[DocumentDetector, ...]
+
+
 class DocumentsStage:
     """Approvals, clocks and exceptions of each document."""
 
@@ -89,13 +103,35 @@ class DocumentsStage:
             entity: tuple(detector for detector in found if detector.watches_history)
             for entity, found in self._detectors.items()
         }
+        self._scopes: dict[tuple[str, str, str | None], _Scope] = {}
+
+    def _scope(self, source: str, entity: str, company_id: str | None) -> _Scope:
+        found = self._scopes.get((source, entity, company_id))
+        if found is None:
+            policy, company = self._policies.of(source), tally.word(company_id)
+            if len(self._scopes) > _SCOPES_KEPT:
+                self._scopes.clear()
+            found = self._scopes[source, entity, company_id] = _Scope(
+                policy,
+                policy.calendar_of(company_id),
+                company,
+                f"k:{source}",
+                f"documents_open|{entity}|{company}",
+                policy.exceptions_of(entity),
+                self._detectors[entity],
+                self._watching[entity],
+            )
+        return found
 
     def apply(self, view: View, event: Struct, offset: int) -> bool | None:
         """Take one event. Raises InvalidEvent, before anything is changed, for one that contradicts itself."""
         if TYPE_CHECKING:
             assert isinstance(event, Event)
-        policy = self._policies.of(event.source)
-        if event.__class__ is Transition and event.activity in _MAYBE_NOTHING and _means_nothing(event, policy):
+        if (
+            event.__class__ is Transition
+            and event.activity in _MAYBE_NOTHING
+            and _means_nothing(event, self._policies.of(event.source))
+        ):
             return None
         document = event.document_key
         key = "d:" + document
@@ -117,41 +153,43 @@ class DocumentsStage:
             row.at = event.occurred_at
         if event.company_id is not None:
             row.company_id = event.company_id
-        calendar = policy.calendar_of(row.company_id)
+        entity = event.entity
+        scope = self._scope(event.source, entity, row.company_id)
+        policy, calendar = scope.policy, scope.calendar
         old = row.content
         # 2. What happened, in order of event time; evaluated again when it does not come last.
         content_changed = False
         fresh = len(row.facts)
         if event.__class__ is Transition:
-            again = _take_transition(row, event, policy)
+            again = _take_transition(row, event)
         else:
-            content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event))
+            content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event), policy)
         if fresh < len(row.facts) and row.facts[fresh].at < row.now:
             again = True  # deadlines have fired since it happened
         row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
         touched: Touched | None = None
         if again:
-            machine = history.evaluate(row.base, row.facts, event.entity, policy, calendar, row.content, row.now)
+            machine = history.evaluate(row.base, row.facts, entity, policy, calendar, row.content, row.now)
             touched = history.settle(row.machine, machine, row.at)
             row.machine = machine
         else:
             for fact in row.facts[fresh:]:
-                one = history.apply(row.machine, fact, event.entity, policy, calendar, row.content)
+                one = history.apply(row.machine, fact, entity, policy, calendar, row.content)
                 touched = one if touched is None else touched if one is None else _joined(touched, one)
         if content_changed:
             touched = _reroute(row, old, touched)
         if len(row.facts) > _FACTS_KEPT:
-            _fold(row, event.entity, policy, calendar)
+            _fold(row, entity, policy, calendar)
         if touched is None and not content_changed and not new:
             view.put(key, row, row.due)
             return None
         # 3. What follows from it.
-        subject = Subject(document, event.source, event.entity, event.record_id, row.company_id)
-        counts = tally.tally_of(view, event.source)
+        subject = Subject(document, event.source, entity, event.record_id, row.company_id)
+        counts = view.get(scope.tally_key, Tally) or tally.tally_of(view, event.source)
         if new:
-            tally.enter_cohort(counts, row.day, event.entity)
-        self._publish(view, row, subject, policy, calendar, counts, touched, content_changed)
-        for detector in (self._detectors if content_changed else self._watching)[event.entity]:
+            tally.enter_cohort(counts, row.day, entity)
+        self._publish(view, row, subject, scope, counts, touched, content_changed)
+        for detector in scope.detectors if content_changed else scope.watching:
             detector.changed(
                 Change(
                     view,
@@ -167,7 +205,7 @@ class DocumentsStage:
                     event.event_id,
                 )
             )
-        view.put("k:" + event.source, counts)
+        view.put(scope.tally_key, counts)
         row.due = _due(row)
         view.put(key, row, row.due)
         return None
@@ -179,15 +217,14 @@ class DocumentsStage:
             return
         document = key[2:]
         subject = Subject(document, *parse_document_key(document), row.company_id)
-        policy = self._policies.of(subject.source)
-        calendar = policy.calendar_of(row.company_id)
+        scope = self._scope(subject.source, subject.entity, row.company_id)
         row.now = max(row.now, now)
-        touched = history.advance(row.machine, policy, calendar, row.content, now)
+        touched = history.advance(row.machine, scope.policy, scope.calendar, row.content, now)
         ripe = any(0 < state.waits <= now for state in row.exceptions.values())
         if touched.anything() or ripe:
             counts = tally.tally_of(view, subject.source)
-            self._publish(view, row, subject, policy, calendar, counts, touched, content_changed=False, ripe=ripe)
-            view.put(f"k:{subject.source}", counts)
+            self._publish(view, row, subject, scope, counts, touched, content_changed=False, ripe=ripe)
+            view.put(scope.tally_key, counts)
         row.due = _due(row)
         view.put(key, row, row.due)
 
@@ -200,8 +237,7 @@ class DocumentsStage:
         view: View,
         row: DocumentState,
         subject: Subject,
-        policy: Policy,
-        calendar: Calendar,
+        scope: _Scope,
         counts: Tally,
         touched: Touched | None,
         content_changed: bool,
@@ -209,10 +245,10 @@ class DocumentsStage:
     ) -> None:
         """Emit what changed and bring the counts in line."""
         document, source, entity = subject.document_key, subject.source, subject.entity
-        company = tally.word(row.company_id)
+        policy, calendar, company = scope.policy, scope.calendar, scope.company
         label = policy.label
         content = row.content
-        if touched is not None:
+        if touched is not None and (touched.steps or touched.clocks):
             for step in touched.steps:
                 if step.person is None and step.waited:
                     step.person = content.responsible
@@ -256,8 +292,8 @@ class DocumentsStage:
         if content_changed:
             row.problems = frozenset() if row.deleted else exceptions.content_problems(entity, content)
         if content_changed or ripe or (touched is not None and touched.flags):
-            sections = policy.exceptions_of(entity)
-            if sections:
+            sections = scope.sections
+            if sections and (row.exceptions or row.problems or row.machine.flags):
                 at = row.content_at if content_changed else row.at
                 for name in exceptions.update(
                     row.exceptions,
@@ -272,8 +308,7 @@ class DocumentsStage:
                     max(at, row.now),
                 ):
                     self._publish_exception(view, row, subject, name, policy, counts)
-        closed = row.machine.closed
-        row.counted = _recount(counts, row.counted, "" if closed else f"documents_open|{entity}|{company}")
+        row.counted = _recount(counts, row.counted, "" if row.machine.closed else scope.open_label)
 
     def _publish_exception(
         self, view: View, row: DocumentState, subject: Subject, name: str, policy: Policy, counts: Tally
@@ -351,7 +386,7 @@ def _means_nothing(event: Transition, policy: Policy) -> bool:
     return policy.react(kind).inert
 
 
-def _take_transition(row: DocumentState, event: Transition, policy: Policy) -> bool:
+def _take_transition(row: DocumentState, event: Transition) -> bool:
     """Take in a transition. Returns True when the history has to be evaluated again."""
     fact = tracked_fact(event)
     if event.activity == CREATED and row.facts and row.facts[0].activity == CREATED:
@@ -362,9 +397,9 @@ def _take_transition(row: DocumentState, event: Transition, policy: Policy) -> b
     return not insert(row.facts, fact) or again
 
 
-def _take_content(row: DocumentState, event: Event, content: Content) -> tuple[bool, bool]:
+def _take_content(row: DocumentState, event: Event, content: Content, policy: Policy) -> tuple[bool, bool]:
     """Take in a document as it was seen. Returns whether its content changed, and whether to evaluate again."""
-    at, old, first = event.occurred_at, row.content, row.content_at < 0
+    at, old, first, known = event.occurred_at, row.content, row.content_at < 0, len(row.facts)
     again = False
     if event.op == "d":
         content = msgspec.structs.replace(old, state=DELETED)
@@ -387,10 +422,35 @@ def _take_content(row: DocumentState, event: Event, content: Content) -> tuple[b
         return False, again
     row.content, row.content_at, row.content_id = content, at, event.event_id
     row.deleted = event.op == "d"
-    # Clocks hang on these two: what ran on other ones is found by evaluating again.
-    if content.due_date != old.due_date or content.document_type != old.document_type:
-        again = again or row.base is not None or row.machine.state is not None or bool(row.machine.clocks)
+    if not again and (content.due_date != old.due_date or content.document_type != old.document_type):
+        again = _runs_otherwise(row, row.facts[:known], event.entity, policy, old)
     return content != old, again
+
+
+def _runs_otherwise(row: DocumentState, facts: list[Fact], entity: str, policy: Policy, old: Content) -> bool:
+    """True when a clock may have run otherwise before, had it known the due date and the document type it knows now.
+
+    ``facts``: those from before this content. False is certain; True only costs another evaluation.
+    """
+    machine, content = row.machine, row.content
+    if row.base is None and machine.state is None and not machine.clocks:
+        return False
+    if content.due_date != old.due_date and any(
+        (rule := policy.clocks.get(name)) is None or rule.target is None for name in machine.clocks
+    ):
+        return True
+    other = policy.clocks_apart(entity, old.document_type, content.document_type)
+    if not other:
+        return False
+    if row.base is not None:
+        return True
+    for fact in facts:
+        if not fact.tracked:
+            return True  # what it stands for depends on the state it met
+        kind = (entity, fact.activity, fact.field, fact.before, fact.after, fact.role, fact.decision)
+        if any(rule.name in other for rule, _ in policy.react(kind).clocks):
+            return True
+    return False
 
 
 def _take_status(row: DocumentState, event: Event, field: str, value: str) -> bool:
