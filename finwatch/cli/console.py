@@ -80,10 +80,13 @@ class Snapshot:
 _SEVERITY = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 
 
-def _table(*columns: tuple[str, str]) -> Table:
+def _table(words: Sequence[str], figures: Sequence[tuple[str, int]]) -> Table:
+    """A table whose figures keep their width while the words give way."""
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-    for name, justify in columns:
-        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True, overflow="ellipsis")
+    for name in words:
+        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1)
+    for name, width in figures:
+        table.add_column(name, justify="right", no_wrap=True, width=width)
     return table
 
 
@@ -93,7 +96,7 @@ def _number(value: int, style: str = "") -> Text:
 
 def ageing_panel(rows: Sequence[AgeingRow]) -> RenderableType:
     """Approval ageing: what is open now, by business days."""
-    table = _table(("step", "left"), *((bucket, "right") for bucket in BUCKETS), ("oldest", "right"))
+    table = _table(("step",), (*((bucket, 4) for bucket in BUCKETS), ("oldest", 6)))
     styles = ("", "", "yellow", "red", "bold red")
     for row in rows:
         cells = [_number(count, style) for count, style in zip(row.buckets, styles, strict=True)]
@@ -103,7 +106,7 @@ def ageing_panel(rows: Sequence[AgeingRow]) -> RenderableType:
 
 def clocks_panel(rows: Sequence[ClockRow]) -> RenderableType:
     """Service levels by status."""
-    table = _table(("service level", "left"), ("running", "right"), ("met", "right"), ("breached", "right"))
+    table = _table(("service level",), (("running", 7), ("met", 6), ("breached", 8)))
     for row in rows:
         table.add_row(
             row.policy.replace("_", " "),
@@ -116,7 +119,7 @@ def clocks_panel(rows: Sequence[ClockRow]) -> RenderableType:
 
 def exceptions_panel(rows: Sequence[ExceptionRow]) -> RenderableType:
     """Exceptions by type."""
-    table = _table(("type", "left"), ("severity", "left"), ("open", "right"), ("resolved", "right"))
+    table = _table(("type", "severity"), (("open", 6), ("resolved", 8)))
     for row in rows:
         table.add_row(
             row.type.replace("_", " "),
@@ -130,9 +133,9 @@ def exceptions_panel(rows: Sequence[ExceptionRow]) -> RenderableType:
 def findings_panel(title: str, rows: Sequence[FindingRow]) -> RenderableType:
     """Findings, newest first."""
     table = Table(box=None, expand=True, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True, width=11)
-    table.add_column(no_wrap=True, width=8)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, min_width=12, max_width=12)
+    table.add_column(no_wrap=True, min_width=8, max_width=8)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         struck = row.status in ("resolved", "retracted")
         table.add_row(
@@ -172,7 +175,7 @@ def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
     if width < 110:
         layout["body"].split_column(*(Layout(panel, name=name) for name, panel in panels.items()))
         return layout
-    layout["body"].split_column(Layout(name="top"), Layout(name="bottom"))
+    layout["body"].split_column(Layout(name="top", ratio=2), Layout(name="bottom", ratio=3))
     layout["top"].split_row(Layout(panels["ageing"]), Layout(panels["clocks"]))
     layout["bottom"].split_row(Layout(panels["exceptions"], ratio=2), Layout(name="found", ratio=3))
     layout["found"].split_column(Layout(panels["duplicates"]), Layout(panels["findings"]))
