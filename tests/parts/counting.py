@@ -65,7 +65,7 @@ class Count(Struct):
 
 
 class CountingStage:
-    """Counts events by document and in all; `label` "bad" is invalid, "due" sets a timer ten seconds after the event."""
+    """Counts events by document and in all; `label` "bad" is invalid, "due" sets a timer ten seconds after it."""
 
     projections: Mapping[str, type[Struct]] = {"finwatch.Transition": Seen}
 
