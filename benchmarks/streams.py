@@ -4,7 +4,10 @@ The stage: this product's worker with all detectors, Avro decoding, timers, outp
 second, the last one included in the time). The bare loop: confluent-kafka and fastavro, decoding and dropping, the
 usual way. Both read the same records, one after the other, in processes of their own.
 
-    python -m benchmarks.streams [--events 400000] [--partitions 4] [--bootstrap HOST:PORT] [--repeat 1]
+    python -m benchmarks.streams [--events 300000] [--partitions 4] [--bootstrap HOST:PORT] [--repeat 1]
+
+The records are what the capture publishes of a generated company, multiplied (benchmarks/company.py): every kind of
+event on every entity topic, in the proportions of the capture.
 
 Without --bootstrap it starts a Kafka 4.1 broker of its own (Java and Maven needed). CPU time is the whole process's,
 librdkafka's threads included.
@@ -16,20 +19,17 @@ import argparse
 import asyncio
 import contextlib
 import cProfile
-import datetime as dt
 import io
 import json
 import os
 import platform
 import pstats
-import random
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,188 +38,16 @@ import fastavro
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from benchmarks.company import PARTITIONS, encoded, records
+from finwatch.runtime.topics import ENTITY_TOPICS
+
 ROOT = Path(__file__).resolve().parents[1]
-START = int(dt.datetime(2026, 3, 2, 8, tzinfo=dt.UTC).timestamp() * 1_000_000)
-STEP = 200_000  # microseconds between two events
-OPEN_DOCUMENTS = 3000  # documents whose events are interleaved
-INPUTS = {entity: f"finance.{entity}.v1" for entity in ("bill", "purchase_order", "expense_report")}
-
-
-def header(number: int, entity: str, record: int, op: str, mode: str, at: int) -> dict[str, Any]:
-    """Columns that every event has."""
-    key = f"odoo:{entity}:{record}"
-    return {
-        "event_id": f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}",
-        "document_key": key,
-        "source": "odoo",
-        "entity": entity,
-        "record_id": str(record),
-        "company_id": str(record % 3 + 1),
-        "op": op,
-        "mode": mode,
-        "timeline": "log",
-        "occurred_at": at,
-        "observed_at": at,
-        "actor": str(record % 40 + 2),
-        "correlation_id": key,
-        "source_database": "prod",
-        "source_model": {"bill": "account.move", "purchase_order": "purchase.order"}.get(entity, "hr.expense.sheet"),
-        "source_write_date": at,
-        "snapshot": False,
-    }
-
-
-def bill(record: int, state: str, payment: str) -> dict[str, Any]:
-    """Columns of a vendor bill with two lines."""
-    rnd = random.Random(record)
-    net = Decimal(rnd.randrange(1_000, 900_000)).scaleb(-2)
-    tax = (net * Decimal("0.19")).quantize(Decimal("0.01"))
-    return {
-        "name": f"BILL/2026/{record:06d}",
-        "move_type": "in_invoice",
-        "state": state,
-        "payment_state": payment,
-        "reference": f"INV-{record // 2 if record % 400 == 1 else record}",
-        "partner_id": str(rnd.randrange(500)),
-        "commercial_partner_id": str(rnd.randrange(400)),
-        "partner_name": f"Vendor {record % 400} GmbH",
-        "invoice_date": 20_500 + record % 60,
-        "due_date": 20_530 + record % 60,
-        "accounting_date": 20_500 + record % 60,
-        "currency": "EUR",
-        "amount_untaxed": net,
-        "amount_tax": tax,
-        "amount_total": net + tax,
-        "amount_residual": Decimal(0) if payment == "paid" else net + tax,
-        "amount_total_company": -(net + tax),
-        "journal_id": "2",
-        "origin": f"P{record % 9000:05d}",
-        "responsible": str(record % 40 + 2),
-        "posted_before": state == "posted",
-        "created_by": str(record % 40 + 2),
-        "written_by": str(record % 37 + 2),
-        "lines": [
-            {
-                "line_id": f"{record}-{n}",
-                "product_id": str(record % 90 + n),
-                "label": f"Consulting, part {n}",
-                "account_id": "4400",
-                "quantity": Decimal(n + 1),
-                "price_unit": net,
-                "subtotal": net,
-                "debit": net,
-                "credit": Decimal(0),
-            }
-            for n in range(2)
-        ],
-    }
-
-
-def order(record: int, state: str) -> dict[str, Any]:
-    """Columns of a purchase order."""
-    amount = Decimal(record * 7919 % 900_000 + 1000).scaleb(-2)
-    return {
-        "name": f"P{record:05d}",
-        "state": state,
-        "partner_id": str(record % 400),
-        "commercial_partner_id": str(record % 400),
-        "partner_name": f"Vendor {record % 400} GmbH",
-        "partner_reference": f"Q-{record}",
-        "buyer": str(record % 40 + 2),
-        "currency": "EUR",
-        "amount_untaxed": amount,
-        "amount_tax": Decimal(0),
-        "amount_total": amount,
-        "invoice_status": "to invoice" if state == "purchase" else "no",
-        "created_by": str(record % 40 + 2),
-        "written_by": str(record % 37 + 2),
-        "lines": [],
-    }
-
-
-def report(record: int, state: str) -> dict[str, Any]:
-    """Columns of an expense report."""
-    return {
-        "name": f"Trip {record}",
-        "state": state,
-        "employee_id": str(record % 300),
-        "responsible": str(record % 40 + 2),
-        "currency": "EUR",
-        "amount_total": Decimal(record * 31 % 90_000 + 100).scaleb(-2),
-        "created_by": str(record % 300),
-        "written_by": str(record % 37 + 2),
-        "lines": [],
-    }
-
-
-def change(activity: str, field: str, old: str, new: str, decision: str | None = None) -> dict[str, Any]:
-    """Columns of a tracked change."""
-    return {
-        "activity": activity,
-        "label": f"Status: {old} -> {new}",
-        "field": field,
-        "old_value": old,
-        "new_value": new,
-        "decision": decision,
-    }
-
-
-def life(record: int) -> tuple[str, list[tuple[str, str, dict[str, Any]]]]:
-    """Entity and events (Avro name, op, columns) of a document, as a capture finds them."""
-    move = "finwatch.Transition"
-    kind = record % 10
-    if kind < 6:
-        return "bill", [
-            ("finwatch.Bill", "c", bill(record, "draft", "not_paid")),
-            ("finwatch.Bill", "u", bill(record, "posted", "not_paid")),
-            (move, "u", change("posted", "state", "draft", "posted")),
-            ("finwatch.Bill", "u", bill(record, "posted", "paid")),
-            (move, "u", change("paid", "payment_state", "not_paid", "paid")),
-        ]
-    if kind < 8:
-        return "purchase_order", [
-            ("finwatch.PurchaseOrder", "c", order(record, "draft")),
-            (move, "u", change("submitted", "state", "draft", "to approve")),
-            ("finwatch.PurchaseOrder", "u", order(record, "to approve")),
-            (move, "u", change("approved", "state", "to approve", "purchase", "approved")),
-            ("finwatch.PurchaseOrder", "u", order(record, "purchase")),
-        ]
-    return "expense_report", [
-        ("finwatch.ExpenseReport", "c", report(record, "draft")),
-        (move, "u", change("submitted", "state", "draft", "submit")),
-        ("finwatch.ExpenseReport", "u", report(record, "submit")),
-        (move, "u", change("approved", "state", "submit", "approve", "approved")),
-        ("finwatch.ExpenseReport", "u", report(record, "approve")),
-    ]
-
-
-def workload(events: int) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Topic, document key, Avro name and columns of each event: documents open, live and close, interleaved."""
-    rnd = random.Random(7)
-    lives: list[tuple[str, int, list[tuple[str, str, dict[str, Any]]]]] = []
-    record = 0
-    for number in range(events):
-        while len(lives) < OPEN_DOCUMENTS:
-            record += 1
-            entity, story = life(record)
-            lives.append((entity, record, story))
-        chosen = rnd.randrange(len(lives))
-        entity, of, story = lives[chosen]
-        name, op, columns = story.pop(0)
-        if not story:
-            lives[chosen] = lives[-1]
-            lives.pop()
-        at = START + number * STEP
-        mode = "tracking" if name.endswith("Transition") else "window"
-        yield INPUTS[entity], f"odoo:{entity}:{of}", name, {**header(number, entity, of, op, mode, at), **columns}
+LATENESS_SECONDS = 3600  # the company's capture looks once an hour
+INPUTS = ENTITY_TOPICS
 
 
 def fill(bootstrap: str, events: int) -> int:
     """Produce the workload; return its bytes."""
-    from producers.odoo.records import RecordEncoder
-    from schemas.registry import EmbeddedRegistry
-
-    encode = RecordEncoder(EmbeddedRegistry())
     producer = ck.Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -230,12 +58,11 @@ def fill(bootstrap: str, events: int) -> int:
         }
     )
     size = 0
-    for topic, key, name, columns in workload(events):
-        value = encode(name, columns)
+    for topic, key, value, partition in records(encoded(events)):
         size += len(value)
         while True:
             try:
-                producer.produce(topic, value, key.encode())
+                producer.produce(topic, value, key, partition)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -259,7 +86,7 @@ def bare(bootstrap: str, partitions: int, events: int) -> Mapping[str, Any]:
             "fetch.queue.backoff.ms": 10,
         }
     )
-    consumer.assign([ck.TopicPartition(t, p, 0) for t in INPUTS.values() for p in range(partitions)])
+    consumer.assign([ck.TopicPartition(t, p, 0) for t in INPUTS for p in range(partitions)])
     done, wall, cpu = 0, 0.0, 0.0
     while done < events:
         messages = consumer.consume(1000, 0.1)
@@ -288,7 +115,7 @@ def stage(bootstrap: str, events: int, profile: bool, stage_name: str = "documen
     from streams.app import Worker, stages_of
 
     configure_logging("warning", "json")
-    settings = load_settings(kafka={"bootstrap": bootstrap})
+    settings = load_settings(kafka={"bootstrap": bootstrap}, stream={"lateness_seconds": LATENESS_SECONDS})
     worker = Worker(stages_of([stage_name], settings), settings)
     shell = worker.shells[0]
     result: dict[str, Any] = {}
@@ -335,7 +162,7 @@ def make_topics(bootstrap: str, partitions: int, only_outputs: bool = False) -> 
     """Make all topics of the product anew (inputs too, unless told otherwise)."""
     from finwatch.runtime.topics import TOPICS
 
-    specs = [spec for spec in TOPICS if not only_outputs or spec.name not in INPUTS.values()]
+    specs = [spec for spec in TOPICS if not only_outputs or spec.name not in INPUTS]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     present = admin.list_topics(timeout=30).topics
     old = [spec.name for spec in specs if spec.name in present]
@@ -386,8 +213,8 @@ def broker(bootstrap: str) -> Iterator[str]:
 def main() -> None:
     """Parse options; run an arm, or both and the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=400_000)
-    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--partitions", type=int, default=PARTITIONS)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--bootstrap", default="")
     parser.add_argument("--arm", choices=("bare", "stage"))

@@ -222,9 +222,14 @@ def _array(item: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
 
 def _strings(values: Any) -> bytes:
     """An array of strings; most have one or two."""
-    if values.__class__ is list and len(values) == 1:
-        raw: bytes = values[0].encode()
-        return b"\x02" + _length(len(raw)) + raw + b"\x00"
+    if values.__class__ is list:
+        if len(values) == 1:
+            raw: bytes = values[0].encode()
+            return b"\x02" + _length(len(raw)) + raw + b"\x00"
+        if len(values) == 2:
+            raw = values[0].encode()
+            other: bytes = values[1].encode()
+            return b"\x04" + _length(len(raw)) + raw + _length(len(other)) + other + b"\x00"
     encoded: bytes = _any_strings(values)
     return encoded
 

@@ -28,23 +28,27 @@ class OrderLine(Struct, frozen=True, gc=False):
     quantity_billed: int | None = None
 
 
-class Event(Struct, frozen=True, gc=False, kw_only=True):
-    """The header columns of every event."""
+class Event(Struct, frozen=True, gc=False):
+    """The header columns of every event.
+
+    The decoder makes events by position, which takes a fifth of the time that keywords take: so fields with defaults
+    come last, and a field of a kind of event has one even where its column is never null.
+    """
 
     event_id: str
     document_key: str
     source: str
     entity: str
     record_id: str
-    company_id: str | None = None
     op: str
     timeline: str
     occurred_at: int
     observed_at: int
+    company_id: str | None = None
     actor: str | None = None
 
 
-class _Move(Event, frozen=True, kw_only=True):
+class _Move(Event, frozen=True):
     """A journal document (Odoo's account.move)."""
 
     move_type: str | None = None
@@ -64,22 +68,22 @@ class _Move(Event, frozen=True, kw_only=True):
     created_at: int | None = None
 
 
-class Bill(_Move, frozen=True, kw_only=True):
+class Bill(_Move, frozen=True):
     """A vendor bill, credit note or receipt."""
 
     expense_report_key: str | None = None
     lines: list[BillLine] = []
 
 
-class Invoice(_Move, frozen=True, kw_only=True):
+class Invoice(_Move, frozen=True):
     """A customer invoice or credit note."""
 
 
-class Entry(_Move, frozen=True, kw_only=True):
+class Entry(_Move, frozen=True):
     """A journal entry."""
 
 
-class PurchaseOrder(Event, frozen=True, kw_only=True):
+class PurchaseOrder(Event, frozen=True):
     """A purchase order."""
 
     state: str | None = None
@@ -94,7 +98,7 @@ class PurchaseOrder(Event, frozen=True, kw_only=True):
     lines: list[OrderLine] = []
 
 
-class Receipt(Event, frozen=True, kw_only=True):
+class Receipt(Event, frozen=True):
     """A goods receipt."""
 
     state: str | None = None
@@ -104,7 +108,7 @@ class Receipt(Event, frozen=True, kw_only=True):
     created_at: int | None = None
 
 
-class Payment(Event, frozen=True, kw_only=True):
+class Payment(Event, frozen=True):
     """A payment."""
 
     state: str | None = None
@@ -117,7 +121,7 @@ class Payment(Event, frozen=True, kw_only=True):
     created_at: int | None = None
 
 
-class ExpenseReport(Event, frozen=True, kw_only=True):
+class ExpenseReport(Event, frozen=True):
     """An expense report."""
 
     state: str | None = None
@@ -130,11 +134,11 @@ class ExpenseReport(Event, frozen=True, kw_only=True):
     created_at: int | None = None
 
 
-class Transition(Event, frozen=True, kw_only=True):
+class Transition(Event, frozen=True):
     """A decision or a change of status: who, when, from what, to what."""
 
-    activity: str
-    label: str
+    activity: str = "changed"
+    label: str = ""
     field: str | None = None
     old_value: str | None = None
     new_value: str | None = None

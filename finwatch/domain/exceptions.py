@@ -43,6 +43,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
 HISTORY_TYPES = frozenset(
     {"rejected_step", "overdue", "cancelled_after_posting", "reset_to_draft", "approval_by_creator"}
 )
+NO_PROBLEMS: frozenset[str] = frozenset()
+_WITH_PROBLEMS = frozenset({"bill", "payment", "purchase_order"})
 _POSTED = frozenset({"posted", "in_process", "paid"})
 _CANCELLED = frozenset({"cancel", "canceled"})
 _BILLS = frozenset({"in_invoice", "in_receipt", "in_refund"})
@@ -99,7 +101,7 @@ def raise_flags(
             changed = _raise(flags, "reset_to_draft", fact) or changed
         elif after in _CANCELLED and (before in _POSTED or _lasts(flags, "reset_to_draft")):
             changed = _raise(flags, "cancelled_after_posting", fact) or changed
-        elif after in _POSTED:
+        elif flags and after in _POSTED:
             changed = _lower(flags, "reset_to_draft", fact) or changed
             changed = _lower(flags, "cancelled_after_posting", fact) or changed
     return changed
@@ -128,6 +130,8 @@ def lower_overdue(flags: dict[str, Flag], name: str, at: int, event_id: str) -> 
 
 def content_problems(entity: str, content: Content) -> frozenset[str]:
     """The content rules that a document meets now."""
+    if entity not in _WITH_PROBLEMS:
+        return NO_PROBLEMS
     found = []
     if entity == "bill":
         kind = content.document_type
@@ -147,7 +151,7 @@ def content_problems(entity: str, content: Content) -> frozenset[str]:
             found.append("over_billed")
         if OVER_RECEIVED in content.marks:
             found.append("over_received")
-    return frozenset(found)
+    return frozenset(found) if found else NO_PROBLEMS
 
 
 def update(

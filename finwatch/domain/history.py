@@ -36,11 +36,13 @@ class Machine(Struct, array_like=True):
         """The next instant at which time alone changes something."""
         due = 0
         for clock in self.clocks.values():
-            if clock.next and (due == 0 or clock.next < due):
-                due = clock.next
-        step = self.steps.waiting()
-        if step is not None and step.due and not step.fired and (due == 0 or step.due < due):
-            due = step.due
+            at = clock.next
+            if at and (due == 0 or at < due):
+                due = at
+        if self.steps.steps:
+            step = self.steps.waiting()
+            if step is not None and step.due and not step.fired and (due == 0 or step.due < due):
+                due = step.due
         return due or None
 
 
@@ -78,7 +80,9 @@ def apply(
     reaction = policy.react((entity, activity, fact.field, old, after, fact.role, fact.decision))
     if fact.actor is not None and (activity == "created" or (machine.creator is None and activity == "submitted")):
         machine.creator = fact.actor
-    steps = approvals.apply(machine.steps, fact, reaction, calendar) if reaction.approval is not None else []
+    steps: list[StepState] = []
+    if reaction.approval is not None and (reaction.opens or reaction.ending is not None):
+        steps = approvals.apply(machine.steps, fact, reaction, calendar)
     clocks: list[str] = []
     flagged = False
     if machine.flags or reaction.ending is not None or fact.field == STATE:

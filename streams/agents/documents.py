@@ -154,7 +154,9 @@ class DocumentsStage:
         if event.company_id is not None:
             row.company_id = event.company_id
         entity = event.entity
-        scope = self._scope(event.source, entity, row.company_id)
+        scope = self._scopes.get((event.source, entity, row.company_id))
+        if scope is None:
+            scope = self._scope(event.source, entity, row.company_id)
         policy, calendar = scope.policy, scope.calendar
         old = row.content
         # 2. What happened, in order of event time; evaluated again when it does not come last.
@@ -206,7 +208,8 @@ class DocumentsStage:
                 )
             )
         view.put(scope.tally_key, counts)
-        row.due = _due(row)
+        if again or row.exceptions or (touched is not None and (touched.steps or touched.clocks)):
+            row.due = _due(row)
         view.put(key, row, row.due)
         return None
 
@@ -290,7 +293,7 @@ class DocumentsStage:
                     now = "" if clock.status == "cancelled" else f"{name}|{'n' if clock.breached else 'd'}"
                 clock.counted = _recount_clock(counts, clock.counted, now)
         if content_changed:
-            row.problems = frozenset() if row.deleted else exceptions.content_problems(entity, content)
+            row.problems = exceptions.NO_PROBLEMS if row.deleted else exceptions.content_problems(entity, content)
         if content_changed or ripe or (touched is not None and touched.flags):
             sections = scope.sections
             if sections and (row.exceptions or row.problems or row.machine.flags):
@@ -461,8 +464,10 @@ def _take_status(row: DocumentState, event: Event, field: str, value: str) -> bo
 def _reroute(row: DocumentState, old: Content, touched: Touched | None) -> Touched | None:
     """Another person is responsible: the open step goes to that person, and keeps its age and who was asked first."""
     person = row.content.responsible
+    if person is None or person == old.responsible:
+        return touched
     waiting = row.machine.steps.waiting()
-    if waiting is None or person is None or person == old.responsible or person == waiting.person:
+    if waiting is None or person == waiting.person:
         return touched
     waiting.person = person
     if touched is None:
@@ -500,17 +505,13 @@ def _recount_clock(counts: Tally, was: str, now: str) -> str:
     for text, sign in ((was, -1), (now, 1)):
         if not text:
             continue
-        labels = [text]
-        if not text.startswith("clocks_open|"):
-            name, _, outcome = text.rpartition("|")
-            labels = [f"clock_breach_rate#d|{name}"]
-            if outcome == "n":
-                labels.append(f"clock_breach_rate#n|{name}")
-        for label in labels:
-            if sign < 0:
-                tally.move(counts, label, "")
-            else:
-                tally.add(counts, label)
+        if text.startswith("clocks_open|"):
+            tally.add(counts, text, sign)
+            continue
+        name, _, outcome = text.rpartition("|")
+        tally.add(counts, f"clock_breach_rate#d|{name}", sign)
+        if outcome == "n":
+            tally.add(counts, f"clock_breach_rate#n|{name}", sign)
     return now
 
 
