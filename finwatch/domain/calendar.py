@@ -125,13 +125,20 @@ class Calendar:
             raise ValueError("a duration cannot be negative")
         if duration == 0:
             return start
-        table = self._covering(start)
-        wanted = self._until(table, start) + duration
-        while table.after[-1] < wanted:
-            table = self._widened(table.since, table.until + 366 * DAY)
-            wanted = self._until(table, start) + duration
+        table = self._table
+        if not table.since <= start < table.until:
+            table = self._widened(start, start)
+        opens, closes, before = table.opens, table.closes, table.before
+        i = bisect_right(opens, start) - 1
+        wanted = duration
+        if i >= 0:
+            close = closes[i]
+            wanted += before[i] + (start if start < close else close) - opens[i]
+        if table.after[-1] < wanted:
+            self._widened(table.since, table.until + 366 * DAY)
+            return self.add(start, duration)
         i = bisect_left(table.after, wanted)
-        return table.opens[i] + wanted - table.before[i]
+        return opens[i] + wanted - before[i]
 
     def subtract(self, end: int, duration: int) -> int:
         """The latest instant from which exactly ``duration`` of business time leads to ``end``."""

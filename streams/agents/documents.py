@@ -346,8 +346,9 @@ class DocumentsStage:
     @staticmethod
     def _count_step(view: View, source: str, entity: str, company: str, counts: Tally, step: StepState) -> None:
         """Open steps are counted by their start; decisions in the rejection rate."""
-        if step.open:
-            now = f"{step.started}|{entity}|{company}|{tally.word(step.role)}"
+        label = f"{entity}|{company}|{tally.word(step.role)}" if step.open else ""
+        if label:
+            now = f"{step.started}|{label}"
         elif not step.retracted and step.decision in ("approved", "rejected"):
             now = f"#{step.decision[0]}{entity}|{tally.word(step.role)}"
         else:
@@ -360,13 +361,13 @@ class DocumentsStage:
                 tally.move(counts, f"approval_rejection_rate#n|{was[2:]}", "")
             tally.move(counts, f"approval_rejection_rate#d|{was[2:]}", "")
         elif was:
-            tally.move_start(view, source, counts, was, "")
-        if now.startswith("#"):
+            tally.close_start(view, source, counts, was)
+        if label:
+            tally.open_start(view, source, counts, step.started, label)
+        elif now:
             if now[1] == "r":
                 tally.add(counts, f"approval_rejection_rate#n|{now[2:]}")
             tally.add(counts, f"approval_rejection_rate#d|{now[2:]}")
-        elif now:
-            tally.move_start(view, source, counts, "", now)
         step.counted = now
 
 

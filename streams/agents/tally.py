@@ -91,31 +91,36 @@ def enter_cohort(tally: Tally, day: int, label: str) -> None:
     counts[label] = counts.get(label, 0) + 1
 
 
-def move_start(view: View, source: str, tally: Tally, was: str, now: str) -> None:
-    """Count an open start under another label. Labels are ``<start>|<label>``; an empty one is none."""
-    for text, sign in ((was, -1), (now, 1)):
-        if not text:
-            continue
-        number, _, label = text.partition(_BAR)
-        start = int(number)
-        day = start // DAY
-        days_key = f"a:{source}:{label}"
-        chunk_key = f"{days_key}:{day}"
-        days = view.get(days_key, OpenDays) or OpenDays()
-        chunk = view.get(chunk_key, OpenStarts) or OpenStarts()
-        count = days.days.get(day, 0) + sign
-        if sign > 0:
-            chunk.add(start)
-        else:
-            chunk.remove(start)
-        if count:
-            days.days[day] = count
-            view.put(chunk_key, chunk)
-        else:
-            del days.days[day]
-            view.delete(chunk_key)
-        tally.open_labels[label] = tally.open_labels.get(label, 0) + sign
-        view.put(days_key, days)
+def open_start(view: View, source: str, tally: Tally, start: int, label: str) -> None:
+    """Count an open start under a label."""
+    _count_start(view, source, tally, start, label, 1)
+
+
+def close_start(view: View, source: str, tally: Tally, was: str) -> None:
+    """Take away what was counted as open under ``<start>|<label>``."""
+    number, _, label = was.partition(_BAR)
+    _count_start(view, source, tally, int(number), label, -1)
+
+
+def _count_start(view: View, source: str, tally: Tally, start: int, label: str, sign: int) -> None:
+    day = start // DAY
+    days_key = f"a:{source}:{label}"
+    chunk_key = f"{days_key}:{day}"
+    days = view.get(days_key, OpenDays) or OpenDays()
+    chunk = view.get(chunk_key, OpenStarts) or OpenStarts()
+    count = days.days.get(day, 0) + sign
+    if sign > 0:
+        chunk.add(start)
+    else:
+        chunk.remove(start)
+    if count:
+        days.days[day] = count
+        view.put(chunk_key, chunk)
+    else:
+        del days.days[day]
+        view.delete(chunk_key)
+    tally.open_labels[label] = tally.open_labels.get(label, 0) + sign
+    view.put(days_key, days)
 
 
 def kpis(view: View, now: Mapping[str, int], policies: PolicySet) -> Iterator[Kpi]:
