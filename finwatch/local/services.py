@@ -4,6 +4,8 @@ from finwatch.local.store import Store
 from finwatch.local.store_process import ServiceContext
 from finwatch.runtime.config import load_settings
 
+EMBEDDED_ROWS = 10_000
+
 
 class _ClickHouseSink:
     """The ClickHouse sink on the engine of this process; the tables are made or brought up to date first."""
@@ -23,6 +25,9 @@ class _ClickHouseSink:
         from sinks.clickhouse import run
 
         settings = load_settings()
+        # Smaller batches than beside a server: the whole stack is to fit into a gigabyte.
+        sink = settings.sink.model_copy(update={"max_rows": min(settings.sink.max_rows, EMBEDDED_ROWS)})
+        settings = settings.model_copy(update={"sink": sink})
         run(settings, context.stop, client=lambda: context.store.client(settings.clickhouse.database))
 
 
