@@ -22,7 +22,6 @@ from pathlib import Path
 import confluent_kafka as ck
 import pytest
 
-from benchmarks.streams import workload
 from finwatch.runtime.config import load_settings
 from finwatch.runtime.topics import DEAD_LETTER, TOPICS, state_topic
 from producers.odoo.records import RecordEncoder
@@ -35,6 +34,7 @@ from streams.rows import RowStore, unpack_row
 from streams.shell import OUTPUTS
 from streams.stage import Stage
 from tests.parts.counting import CountingStage, transition
+from tests.parts.finance_events import workload
 from tests.parts.kafka import Kafka
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def counted_events(topics: list[str]) -> Iterator[Event]:
 
 
 def finance_events() -> Iterator[Event]:
-    """Events of bills, orders and expense reports, as the benchmark has them."""
+    """Encoded events of bills, orders and expense reports."""
     encode = RecordEncoder(EmbeddedRegistry())
     for topic, key, name, columns in workload(10_000_000):
         yield topic, zlib.crc32(key.encode()) % PARTITIONS, key.encode(), encode(name, columns)
