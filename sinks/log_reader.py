@@ -72,7 +72,8 @@ class LogReader:
                     "fetch.wait.max.ms": 50,
                     "fetch.queue.backoff.ms": 10,
                     "queued.min.messages": 100_000,
-                    "queued.max.messages.kbytes": 65_536,
+                    # As much as a batch wants: what lies here is memory, and a batch is written at a time.
+                    "queued.max.messages.kbytes": 8_192,
                     "fetch.message.max.bytes": MAX_RECORD_BYTES,
                     "log_level": 0,
                     "topic.metadata.refresh.interval.ms": 30_000,
