@@ -5,22 +5,15 @@ A panel that asks for a column, label, status or metric that does not exist show
 
 from __future__ import annotations
 
-import http.server
 import itertools
-import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from dashboards import files
 from dashboards.rules import RECORDINGS
 from finwatch.domain.kpis import BANDS, CATALOGUE, COHORTS
 from finwatch.runtime.config import ClickHouseSettings
@@ -29,35 +22,9 @@ from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.store import connect
 from sinks.clickhouse.migrations import migrate
 from tests.parts.monitoring import Prometheus
+from tests.parts.panels import ROOT, SQL_SOURCE, Target, expand, for_all_sources, instant, scraping, targets
 
-ROOT = Path(__file__).resolve().parents[2]
-DASHBOARDS = sorted((ROOT / files.GENERATED / "grafana").glob("*.json"))
-
-
-@dataclass(frozen=True)
-class Target:
-    """One query of a panel, as Grafana would send it."""
-
-    panel: str
-    kind: str
-    query: str
-
-
-def targets(kind: str) -> list[Target]:
-    found = []
-    for path in DASHBOARDS:
-        dashboard = json.loads(path.read_text())
-        for panel in dashboard["panels"]:
-            for target in panel.get("targets", []):
-                query = target.get("rawSql") or target.get("expr")
-                found.append(Target(panel["title"], panel["datasource"]["type"], query))
-        for variable in dashboard["templating"]["list"]:
-            if variable["type"] == "query":
-                found.append(Target(f"variable {variable['name']}", variable["datasource"]["type"], variable["query"]))
-    return [target for target in found if target.kind == kind]
-
-
-SQL = targets("grafana-clickhouse-datasource")
+SQL = targets(SQL_SOURCE)
 PROMQL = targets("prometheus")
 
 
@@ -66,16 +33,6 @@ def name_of(target: Target) -> str:
 
 
 # ---- ClickHouse ----------------------------------------------------------------------------------------------------
-
-
-def expand(sql: str, *, everything: bool) -> str:
-    """What Grafana's ClickHouse data source makes of macros and variables; `everything`: all sources are chosen."""
-    condition = r"\1" if not everything else "1=1"
-    sql = re.sub(r"\$__conditionalAll\((.*?\))\s*, \$source\)", condition, sql)
-    sql = sql.replace("${source:singlequote}", "'odoo','other'")
-    sql = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(1760000000) AND \1 <= toDateTime(2000000000)", sql)
-    assert "$" not in sql, sql
-    return sql
 
 
 HEAD = "'odoo:bill:7', 'odoo', 'bill', '7', '1'"
@@ -195,46 +152,8 @@ def exposition(counted: int) -> bytes:
 def scraped(run_prometheus: Callable[[str], Prometheus]) -> Iterator[Prometheus]:
     """A Prometheus that has scraped all metrics several times and evaluated the recording rules."""
     scrapes = itertools.count(1)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = exposition(next(scrapes))
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Keep the test's output free of requests."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    recordings = re.sub(
-        r"interval: \S+", "interval: 1s", (ROOT / files.GENERATED / "prometheus/recording.rules.yml").read_text()
-    )
-    config = f"""
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [recording.rules.yml]
-scrape_configs:
-  - job_name: finwatch
-    static_configs: [{{targets: ["127.0.0.1:{server.server_port}"], labels: {{service: sink-prometheus}}}}]
-"""
-    try:
-        prometheus = run_prometheus(config)
-        (prometheus.folder / "recording.rules.yml").write_text(recordings)
-        httpx2.post(f"{prometheus.url}/-/reload").raise_for_status()
+    with scraping(run_prometheus, lambda: exposition(next(scrapes))) as prometheus:
         yield prometheus
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def instant(prometheus: Prometheus, expr: str) -> list[dict[str, Any]]:
-    answer = httpx2.get(f"{prometheus.url}/api/v1/query", params={"query": expr}).json()
-    assert answer["status"] == "success", f"{expr}: {answer.get('error')}"
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return found
 
 
 @pytest.mark.prometheus
@@ -242,7 +161,7 @@ def instant(prometheus: Prometheus, expr: str) -> list[dict[str, Any]]:
 def test_promql_of_every_panel_and_recording_finds_the_sample_metrics(scraped: Prometheus) -> None:
     wanted = {target.panel: target.query for target in PROMQL}
     wanted |= {recording.name: recording.expr for recording in RECORDINGS}
-    wanted = {name: expr.replace("$source", ".*").replace("$__rate_interval", "1m") for name, expr in wanted.items()}
+    wanted = {name: for_all_sources(expr) for name, expr in wanted.items()}
     assert len(wanted) >= 25
     deadline = time.monotonic() + 60
     empty = wanted
@@ -260,7 +179,7 @@ def test_promql_of_every_panel_and_recording_finds_the_sample_metrics(scraped: P
 @pytest.mark.slow
 def test_a_second_copy_of_the_sink_does_not_double_a_figure(scraped: Prometheus) -> None:
     (waiting,) = [target.query for target in PROMQL if target.panel == "Approvals waiting"]
-    expr = waiting.replace("$source", ".*")
+    expr = for_all_sources(waiting)
     deadline = time.monotonic() + 30
     while not instant(scraped, expr):
         assert time.monotonic() < deadline

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from finwatch.cli.questions import TO_TRY
+from finwatch.domain.kpis import CATALOGUE
+from finwatch.domain.records import Kpi
 from finwatch.local.demonstration import SOURCE, START
 from finwatch.runtime.exits import ExitCode
 from finwatch.sim import Company, Label
 from finwatch.sim.labels import LabelKind
+from sinks.prometheus.gauges import LARGEST, Gauges
+from sinks.prometheus.merge import Parts
+from tests.parts.monitoring import Prometheus
+from tests.parts.panels import SQL_SOURCE, expand, for_all_sources, instant, scraping, targets
 from tests.parts.pipeline import (
     Command,
     Commands,
@@ -87,6 +96,40 @@ def test_findings_of_all_four_kinds(told: dict[str, Any]) -> None:
 def test_every_query_that_is_suggested_has_an_answer(store: StoreServer) -> None:
     for sql in TO_TRY:
         assert store.ask(sql), sql
+
+
+def test_every_sql_panel_answers_from_the_demo(store: StoreServer) -> None:
+    """All but those of what a demo does not have (dead letters, a test of its own)."""
+    empty = {panel.panel for panel in targets(SQL_SOURCE) if not store.ask(expand(panel.query, everything=True))}
+    assert empty == {panel for panel in empty if "dead letter" in panel.lower()}
+
+
+@pytest.mark.prometheus
+def test_every_panel_of_a_kpi_answers_from_the_demo(
+    store: StoreServer, run_prometheus: Callable[[str], Prometheus]
+) -> None:
+    """The demo's KPI parts, merged by the Prometheus sink's own code, scraped and asked by a real Prometheus."""
+    parts = Parts(LARGEST)
+    columns = "kpi, labels, topic, partition, position, toUnixTimestamp64Micro(at), value, numerator, denominator"
+    for number, row in enumerate(store.ask(f"SELECT {columns} FROM kpi_parts FINAL WHERE NOT deleted")):
+        parts.apply(str(number).encode(), Kpi(*row), heard_at=row[5])
+    registry = CollectorRegistry()
+    registry.register(Gauges(lambda: parts, threading.Lock(), lambda: True, lambda: 0))
+    shown = {f"finwatch_{name}" for name in CATALOGUE}
+    wanted = {
+        panel.panel: for_all_sources(panel.query)
+        for panel in targets("prometheus")
+        if (named := set(re.findall(r"\bfinwatch_\w+", panel.query))) and named <= shown
+    }
+    assert len(wanted) >= 8
+    with scraping(run_prometheus, lambda: generate_latest(registry)) as prometheus:
+        eventually(
+            lambda: all(instant(prometheus, expr) for expr in wanted.values()),
+            60,
+            lambda: f"no data: {[name for name, expr in wanted.items() if not instant(prometheus, expr)]}",
+        )
+        ((waiting,),) = store.ask("SELECT sum(value) FROM kpis WHERE kpi = 'approvals_open'")
+        assert float(instant(prometheus, wanted["Approvals waiting"])[0]["value"][1]) == waiting > 0
 
 
 def test_nothing_is_a_dead_letter(store: StoreServer) -> None:
