@@ -61,7 +61,7 @@ def test_a_given_partition_is_kept_and_a_deletion_has_no_value(broker: MockBroke
 
 
 def test_what_is_not_acknowledged_in_time_fails_for_good(broker: MockBroker) -> None:
-    publisher = KafkaPublisher({"bootstrap.servers": broker.bootstrap}, deadline=1.0)
+    publisher = KafkaPublisher({"bootstrap.servers": broker.bootstrap}, deadline=4.0)
     publisher.publish(BILLS, "erp:bill:1", b"x")
     publisher.flush()
     broker.set_down()
