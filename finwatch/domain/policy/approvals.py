@@ -1,0 +1,52 @@
+"""Approvals: what opens a wait for a decision, what ends it, and who is asked."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from finwatch.domain.policy.conditions import Condition, Opening, check_conditions
+from finwatch.domain.policy.section import Duration, Section, Severity, parse_duration
+
+Ending = Literal["approved", "rejected", "withdrawn", "cancelled"]
+
+
+class ApprovalSection(Section, frozen=True):
+    """One approval of one entity: what opens a wait for a decision and what decides it."""
+
+    entity: str
+    step: str
+    opens: list[Opening]
+    ends: dict[Ending, list[Condition]]
+    role: str | None = None
+    stuck_after: str | None = None
+    severity: Severity = "medium"
+    owner: str = "process_owner"
+    next_action: str = "Ask the approver to decide, or delegate."
+
+    def check(self, path: str) -> None:
+        """Raise PolicyError for an empty condition or a duration that is none."""
+        check_conditions(self.opens, f"{path}.opens")
+        for name, conditions in self.ends.items():
+            check_conditions(conditions, f"{path}.ends.{name}")
+        if self.stuck_after is not None:
+            parse_duration(self.stuck_after, f"{path}.stuck_after")
+
+
+class ApprovalRule(NamedTuple):
+    """A compiled approval."""
+
+    step: str
+    role: str | None
+    stuck_after: Duration | None
+    section: ApprovalSection
+
+
+def compile_approval(section: ApprovalSection, path: str) -> ApprovalRule:
+    """The rule of a section. Raises PolicyError."""
+    section.check(path)
+    stuck = None if section.stuck_after is None else parse_duration(section.stuck_after, f"{path}.stuck_after")
+    return ApprovalRule(section.step, section.role, stuck, section)
+
+
+ANY_APPROVAL = ApprovalRule("approval", None, None, ApprovalSection(entity="*", step="approval", opens=[], ends={}))
+"""Of an entity for which the policy has no approval: a decision that the source tells of is a step all the same."""

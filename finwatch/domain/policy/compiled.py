@@ -1,0 +1,166 @@
+"""A policy compiled: what a fact means for approvals and clocks, in one dictionary lookup."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from finwatch.domain.calendar import Calendar
+from finwatch.domain.policy.approvals import ANY_APPROVAL, ApprovalRule, ApprovalSection, compile_approval
+from finwatch.domain.policy.calendars import build_calendar
+from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, compile_clock
+from finwatch.domain.policy.conditions import FactKind, check_conditions, matches
+from finwatch.domain.policy.document import PolicyDocument, parse_document
+from finwatch.domain.policy.exceptions import ExceptionSection, compile_exception
+from finwatch.domain.policy.section import Duration, PolicyError, Section
+
+
+class Reaction(NamedTuple):
+    """What one kind of fact means: the answer that is cached."""
+
+    approval: ApprovalRule | None
+    ending: str | None
+    opens: bool
+    asks: str | None
+    clocks: tuple[tuple[ClockRule, tuple[str, ...]], ...]  # operations in the order they apply
+    closes: bool | None  # the document: True closes it, False opens it, None neither
+    inert: bool  # it means nothing
+
+
+_DECISIONS = frozenset({"approved", "rejected"})
+
+
+class Policy:
+    """A checked policy, ready to be asked. Holds nothing but caches besides what the file says."""
+
+    def __init__(self, document: PolicyDocument) -> None:
+        self.document = document
+        self.name = document.policy
+        self.content_hash = sha256(
+            msgspec.json.encode(msgspec.to_builtins(document, str_keys=True), order="sorted")
+        ).hexdigest()
+        self.label = f"{document.policy}@{document.version}+{self.content_hash[:8]}"
+        self.calendars = {
+            name: build_calendar(name, section, f"$.calendars.{name}") for name, section in document.calendars.items()
+        }
+        for path, name in [
+            ("$.calendar", document.calendar),
+            *((f"$.company_calendars.{c}", n) for c, n in document.company_calendars.items()),
+        ]:
+            if name not in self.calendars:
+                raise PolicyError(path, f"no calendar is named {name!r}")
+        self._company = {c: self.calendars[n] for c, n in document.company_calendars.items()}
+        self._default = self.calendars[document.calendar]
+        self.approvals: dict[str, ApprovalRule] = {}
+        for i, approval in enumerate(document.approvals):
+            self._add_approval(approval, f"$.approvals[{i}]")
+        self.clocks: dict[str, ClockRule] = {}
+        for i, clock in enumerate(document.clocks):
+            self._add_clock(clock, f"$.clocks[{i}]")
+        self.graces: dict[str, Duration] = {}
+        for name, exception in document.exceptions.items():
+            grace = compile_exception(name, exception, f"$.exceptions.{name}")
+            if grace is not None:
+                self.graces[name] = grace
+        for entity, conditions in document.closed.items():
+            check_conditions(conditions, f"$.closed.{entity}")
+        for name in document.__struct_fields__:  # the detectors' own sections
+            section = getattr(document, name)
+            if isinstance(section, Section):
+                section.check(f"$.{name}")
+        self._reactions: dict[tuple[str | None, ...], Reaction] = {}
+        self._exceptions: dict[str, dict[str, ExceptionSection]] = {}
+        self._apart: dict[tuple[str, str | None, str | None], frozenset[str]] = {}
+
+    def calendar_of(self, company_id: str | None) -> Calendar:
+        """The calendar of a company."""
+        return self._company.get(company_id, self._default) if company_id is not None else self._default
+
+    def exceptions_of(self, entity: str) -> dict[str, ExceptionSection]:
+        """The exception types that are looked for on an entity."""
+        found = self._exceptions.get(entity)
+        if found is None:
+            found = {
+                name: msgspec.structs.replace(section, min_amount=section.min_amount_of.get(entity, section.min_amount))
+                for name, section in self.document.exceptions.items()
+                if entity in section.entities
+            }
+            self._exceptions[entity] = found
+        return found
+
+    def clocks_apart(self, entity: str, one: str | None, other: str | None) -> frozenset[str]:
+        """Names of the entity's clocks that run on one document type and not on the other."""
+        if one == other:
+            return frozenset()
+        found = self._apart.get((entity, one, other))
+        if found is None:
+            if len(self._apart) > 1000:
+                self._apart.clear()
+            found = self._apart[entity, one, other] = frozenset(
+                rule.name
+                for rule in self.clocks.values()
+                if rule.section.entity == entity
+                and (types := rule.section.document_types)
+                and (one in types) != (other in types)
+            )
+        return found
+
+    def react(self, kind: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> Reaction:
+        """What a fact of this kind (the parts of ``FactKind``, in order) means."""
+        found = self._reactions.get(kind)
+        if found is None:
+            if len(self._reactions) > 20_000:  # free text in a role must not fill the memory
+                self._reactions.clear()
+            found = self._reactions[kind] = self._reaction(FactKind(*kind))
+        return found
+
+    def _reaction(self, kind: FactKind) -> Reaction:
+        approval = self.approvals.get(kind.entity)
+        ending: str | None = None
+        asks: str | None = None
+        opens = False
+        if approval is not None:
+            for name, conditions in approval.section.ends.items():
+                if any(matches(c, kind) for c in conditions):
+                    ending = name
+                    break
+            if ending is None and kind.decision in _DECISIONS:
+                ending = kind.decision
+            for opening in approval.section.opens:
+                if matches(opening, kind):
+                    opens, asks = True, opening.asks or approval.role
+                    break
+        elif kind.decision in _DECISIONS:
+            approval = ANY_APPROVAL
+            ending = kind.decision
+        clocks = []
+        for rule in self.clocks.values():
+            if rule.section.entity == kind.entity:
+                operations = tuple(name for name in ORDER if any(matches(c, kind) for c in getattr(rule.section, name)))
+                if operations:
+                    clocks.append((rule, operations))
+        closes: bool | None = None
+        conditions = self.document.closed.get(kind.entity, [])
+        if any(matches(c, kind) for c in conditions):
+            closes = True
+        elif (kind.field != "" and kind.after is not None) or kind.activity in ("submitted", "reset", "created"):
+            closes = False
+        inert = ending is None and not opens and not clocks and closes is None
+        return Reaction(approval, ending, opens, asks, tuple(clocks), closes, inert)
+
+    def _add_approval(self, section: ApprovalSection, path: str) -> None:
+        if section.entity in self.approvals:
+            raise PolicyError(path, f"a second approval of {section.entity}; one an entity")
+        self.approvals[section.entity] = compile_approval(section, path)
+
+    def _add_clock(self, section: ClockSection, path: str) -> None:
+        if section.name in self.clocks:
+            raise PolicyError(f"{path}.name", f"a second clock named {section.name!r}")
+        self.clocks[section.name] = compile_clock(section, path)
+
+
+def parse_policy(raw: object) -> Policy:
+    """Check the content of a policy file (plain dicts and lists) and compile it. Raises PolicyError."""
+    return Policy(parse_document(raw))

@@ -1,0 +1,61 @@
+"""Exceptions: the closed list of types, and how a policy handles each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from finwatch.domain.policy.section import Duration, PolicyError, Section, Severity, parse_duration
+
+# The closed list of exception types. A type is born together with the rule that finds it (domain/exceptions.py).
+EXCEPTION_TYPES = frozenset(
+    {
+        "rejected_step",
+        "overdue",
+        "missing_order",
+        "missing_reference",
+        "blocked_payment",
+        "cancelled_after_posting",
+        "reset_to_draft",
+        "approval_by_creator",
+        "billed_before_receipt",
+        "over_billed",
+        "over_received",
+    }
+)
+# Of these, the ones that look at the document as it is, not at what happened to it.
+CONTENT_TYPES = frozenset(
+    {"missing_order", "missing_reference", "blocked_payment", "billed_before_receipt", "over_billed", "over_received"}
+)
+
+
+class ExceptionSection(Section, frozen=True):
+    """How an exception type is handled, and for which entities it is looked for.
+
+    ``min_amount``: smaller documents have none (``min_amount_of``: another amount for an entity). It is compared with
+    the document's own currency; an approval that was asked for counts at any amount. ``grace``: what the document shows
+    counts only when it lasts longer than that; for types that look at the document, not at its history.
+    """
+
+    owner: str
+    severity: Severity
+    next_action: str
+    entities: list[str]
+    finding: bool = False
+    min_amount: Decimal | None = None
+    min_amount_of: dict[str, Decimal] = {}
+    grace: str | None = None
+
+
+def compile_exception(name: str, section: ExceptionSection, path: str) -> Duration | None:
+    """Check a type's section and return its grace. Raises PolicyError."""
+    if name not in EXCEPTION_TYPES:
+        raise PolicyError(path, f"no such type; known: {', '.join(sorted(EXCEPTION_TYPES))}")
+    for entity in section.min_amount_of:
+        if entity not in section.entities:
+            raise PolicyError(f"{path}.min_amount_of", f"{entity!r} is not among its entities")
+    if section.grace is None:
+        return None
+    if name not in CONTENT_TYPES:
+        known = ", ".join(sorted(CONTENT_TYPES))
+        raise PolicyError(f"{path}.grace", f"only what a document shows can have a grace: {known}")
+    return parse_duration(section.grace, f"{path}.grace")
