@@ -38,6 +38,7 @@ DOCUMENTS_STATE = "finwatch.documents.state"
 RELATIONS_STATE = "finwatch.relations.state"
 CAPTURE_STATE = "finwatch.capture.state"
 HINTS = "finwatch.hints"
+SIGNALS = "finwatch.signals"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(RELATIONS_STATE, (), "compact", None, "State of the relations stage as branches of checkpoints."),
     TopicSpec(CAPTURE_STATE, (), "compact", None, "Positions of the capture, by source and model."),
     TopicSpec(HINTS, (), "delete", 1, "Records of a source that may have changed: hints to poll, never truth."),
+    TopicSpec(SIGNALS, (), "delete", 7, "What is asked of a producer: records to read again, by source."),
 )
 STORED_TOPICS = tuple(spec.name for spec in TOPICS if spec.records)
 
