@@ -39,11 +39,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.company import PARTITIONS, encoded, records
-from finwatch.runtime.topics import ENTITY_TOPICS
+from finwatch.runtime.topics import WATCHED_TOPICS
 
 ROOT = Path(__file__).resolve().parents[1]
 LATENESS_SECONDS = 3600  # the company's capture looks once an hour
-INPUTS = ENTITY_TOPICS
+INPUTS = WATCHED_TOPICS
 
 
 def fill(bootstrap: str, events: int) -> int:

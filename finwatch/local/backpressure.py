@@ -29,7 +29,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from finwatch.runtime.clock import Clock, SystemClock
 from finwatch.runtime.logging import get_logger
-from finwatch.runtime.topics import ENTITY_TOPICS, KPI, RELATION, STORED_TOPICS
+from finwatch.runtime.topics import KPI, RELATION, STORED_TOPICS, WATCHED_TOPICS
 
 LIMIT_BYTES = 2 * 1024 * 1024
 RECORD_OVERHEAD = 32
@@ -38,7 +38,7 @@ CHUNK_BYTES = 32 * 1024
 """Grain of the bookkeeping: delivered records are freed in runs of about this size, not one by one."""
 
 READS: Mapping[str, tuple[str, ...]] = {
-    "documents": ENTITY_TOPICS,
+    "documents": WATCHED_TOPICS,
     "relations": (RELATION,),
     "sink-clickhouse": STORED_TOPICS,
     "sink-prometheus": (KPI,),

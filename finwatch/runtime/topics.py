@@ -7,7 +7,8 @@ from typing import Literal
 MAX_RECORD_BYTES = (
     4 * 1024 * 1024
 )  # a 2 MB record must reach its dead letter, so topics carry more than Kafka's default of 1 MB
-ENTITIES = (
+# Order matters: the capture remembers an entity by its place. New ones go to the end.
+WATCHED_ENTITIES = (
     "bill",
     "invoice",
     "entry",
@@ -19,6 +20,14 @@ ENTITIES = (
     "bank_account",
     "bank_line",
 )
+"""Entities with documents under control: their topics are the input of the documents stage."""
+KEPT_ENTITIES = (
+    "currency_rate",
+    "unit",
+    "product",
+)
+"""Entities that are captured and stored; no stage reads their topics, so they cost it nothing."""
+ENTITIES = WATCHED_ENTITIES + KEPT_ENTITIES
 
 
 def entity_topic(entity: str) -> str:
@@ -27,6 +36,7 @@ def entity_topic(entity: str) -> str:
 
 
 ENTITY_TOPICS = tuple(entity_topic(entity) for entity in ENTITIES)
+WATCHED_TOPICS = tuple(entity_topic(entity) for entity in WATCHED_ENTITIES)
 RELATION = "finance.relation.v1"
 STEP = "finance.step.v1"
 CLOCK = "finance.clock.v1"
@@ -75,6 +85,9 @@ _EVENT_RECORD = MappingProxyType(
         "vendor": "Vendor",
         "bank_account": "BankAccount",
         "bank_line": "BankLine",
+        "currency_rate": "CurrencyRate",
+        "unit": "Unit",
+        "product": "Product",
     }
 )
 

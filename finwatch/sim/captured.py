@@ -15,6 +15,11 @@ from finwatch.sim.store import Database, Row, instant, stamp
 from finwatch.sim.users import User, administrator, capture_account, readonly_accountant
 
 FOLDERS = {"odoo17": "17.0", "odoo18": "18.0"}
+# What a row that is only pointed at needs beside its name to be one that the server could have.
+POINTED: dict[str, dict[str, Any]] = {
+    "product.product": {"active": True},
+    "uom.uom": {"active": True, "factor": 1.0, "rounding": 0.01},
+}
 
 
 def captured(name: str, data_dir: Path | str, *, database: str = "sim") -> Database:
@@ -51,10 +56,15 @@ def captured(name: str, data_dir: Path | str, *, database: str = "sim") -> Datab
     return db
 
 
+def _base() -> Row:
+    """Stamps of rows that every database starts with."""
+    now = stamp(datetime(2026, 1, 1, tzinfo=UTC))
+    return {"create_date": now, "write_date": now, "create_uid": 1, "write_uid": 1}
+
+
 def add_catalogue_rows(db: Database) -> None:
     """Rows that describe the database itself: installed languages, models, tracked fields, message subtypes."""
-    now = stamp(datetime(2026, 1, 1, tzinfo=UTC))
-    base = {"create_date": now, "write_date": now, "create_uid": 1, "write_uid": 1}
+    base = _base()
     for number, (code, title) in enumerate(LANGUAGES.items(), start=1):
         db.tables["res.lang"].put({"id": number, "name": title, "code": code, "active": True, **base})
     titles = {row["model"]: row["model_id"] for row in db.catalogue.field_rows}
@@ -100,11 +110,13 @@ def _remember(db: Database, model: str, name: str, relation: str, record_id: int
 
 def _point(db: Database) -> None:
     """Give records that are merely pointed at a row of their own, so that paths over them work."""
+    base = _base()
     for (model, record_id), shown in db.names.items():
         table = db.tables.get(model)
         if table is None or not table.model.stub or record_id in table.rows:
             continue
-        row: Row = {"id": record_id, "name": shown if isinstance(shown, str) else None}
+        row: Row = {"id": record_id, "name": shown if isinstance(shown, str) else None, **base}
+        row |= {name: value for name, value in POINTED.get(model, {}).items() if name in table.model.fields}
         if model == "stock.picking.type":
             text = str(shown).lower()
             row["code"] = "incoming" if "receipt" in text else "outgoing" if "deliver" in text else "internal"

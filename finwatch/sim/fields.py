@@ -15,6 +15,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from finwatch.sim import uncaptured
+
 VERSIONS = ("17.0", "18.0")
 
 
@@ -276,16 +278,20 @@ def load_catalogue(version: str) -> Catalogue:
         for model, definitions in data["models"].items()
     }
     captured = set(fields)
+    major = int(version.split(".")[0])
+    for model in uncaptured.FIELDS:
+        told = {name: _make(name, one, model) for name, one in uncaptured.attributes(model, major).items()}
+        if told:
+            fields.setdefault(model, _stub_fields()).update(told)
     relations = {f.relation for definitions in fields.values() for f in definitions.values() if f.relation}
     for model in sorted(relations | {entry[0] for entry in _ADDED}):
         fields.setdefault(model, _stub_fields())
-    major = int(version.split(".")[0])
     for entry in _ADDED:
         if major in entry[6]:
             fields[entry[0]].setdefault(entry[1], _added_field(fields, entry))
     for definitions in fields.values():
         definitions["display_name"] = _simple("display_name", "char", "Display Name", store=False)
-    titles = dict(TITLES)
+    titles = TITLES | uncaptured.TITLES
     for row in data["field_rows"]:
         titles.setdefault(row["model"], row["model_id"][1])
     models = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 
 from finwatch.sim import actions
@@ -196,7 +196,12 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
         put("account.account", record_id, name=name, code=code, code_store=code, account_type=kind,
             company_id=actions.COMPANY, company_ids=[actions.COMPANY])  # fmt: skip
     put("account.tax", 1, name="21%")
-    put("uom.uom", 1, name="Units")
+    put("uom.category", 1, name="Unit")
+    put("uom.uom", 1, name="Units", factor=1.0, rounding=0.01, category_id=1, active=True)
+    put("uom.uom", 2, name="Dozens", factor=1 / 12, rounding=0.01, category_id=1, active=True)
+    for record_id, (day, rate) in enumerate(((at - timedelta(days=30), 1.0873), (at, 1.0941)), start=1):
+        put("res.currency.rate", record_id, name=day.date().isoformat(), rate=rate, currency_id=2,
+            company_id=actions.COMPANY)  # fmt: skip
     put("account.payment.method", 1, name="Manual Payment")
     put("account.payment.method", 2, name="Manual Payment")
     put("account.payment.method.line", 1, name="Manual Payment (Bank)")
@@ -206,7 +211,11 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     put("stock.picking.type", actions.RECEIPTS_TYPE, name="Voorbeeld Handel: Receipts", code="incoming")
     put("stock.picking.type", 2, name="Voorbeeld Handel: Delivery Orders", code="outgoing")
     for record_id, name in enumerate(PRODUCTS, start=1):
-        put("product.product", record_id, name=name)
+        service = name.startswith("Service")
+        kind = "service" if service else "consu" if db.major >= 18 else "product"
+        put("product.product", record_id, name=name, type=kind, detailed_type=kind, is_storable=not service, uom_id=1,
+            uom_po_id=1, purchase_method="purchase" if service else "receive", invoice_policy="order",
+            active=True)  # fmt: skip
     for record_id, days in enumerate((7, 10, 14, 21, 30), start=1):
         put("account.payment.term", record_id, name=f"{days} Days")
     partners = db.tables["res.partner"]

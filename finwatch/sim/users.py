@@ -29,6 +29,7 @@ FINANCE_MODELS = frozenset(
         "res.company",
         "res.country",
         "res.currency",
+        "res.currency.rate",
         "res.lang",
         "res.partner",
         "res.partner.bank",

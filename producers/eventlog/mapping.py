@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from finwatch.runtime.topics import ENTITIES
+from finwatch.runtime.topics import WATCHED_ENTITIES
 from producers.eventlog.errors import MappingError
 from producers.yaml_model import parse_model, read_text
 
@@ -132,8 +132,8 @@ class Mapping(_Part):
 
 
 def _entity(value: str) -> str:
-    if value not in ENTITIES:
-        raise ValueError(f"no such entity; there are {', '.join(ENTITIES)}")
+    if value not in WATCHED_ENTITIES:
+        raise ValueError(f"no such entity; there are {', '.join(WATCHED_ENTITIES)}")
     return value
 
 

@@ -17,7 +17,7 @@ from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.publisher import Publisher
 from finwatch.runtime.retry import backoff
-from finwatch.runtime.topics import entity_topic
+from finwatch.runtime.topics import WATCHED_ENTITIES, entity_topic
 from producers.odoo import events, tracking, windows
 from producers.odoo.accounts import AccountHasher
 from producers.odoo.ahead import ahead
@@ -559,7 +559,8 @@ class Capture:
                 self._last_heartbeat[entity] = moved
                 content = events.heartbeat(self._ready()[0].source, at, self._settings.timeline)
                 value = self._encode(HEARTBEAT, content)
-                for partition in range(self._settings.partitions):
+                # No stage reads what is only kept: one partition is enough to say how far it was seen.
+                for partition in range(self._settings.partitions if entity in WATCHED_ENTITIES else 1):
                     self._publisher.publish(entity_topic(entity), self._settings.source, value, partition=partition)
 
     # -- time, errors, figures ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ are UTC without a zone. Numbers are the shortest text of a stored numeric, so De
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from math import isfinite
 from typing import Any, TypeAlias
 
 from producers.odoo.errors import Malformed
@@ -95,6 +96,19 @@ def decimal(value: Any, field: str) -> Decimal:
     if isinstance(exponent, int) and exponent < -6:
         result = result.quantize(_SMALLEST, ROUND_HALF_EVEN)
     return result
+
+
+def real(row: Row, field: str) -> float | None:
+    """Number as the server computes with it: for rates and factors, which have more than six places.
+
+    None when the server does not have the field. Raises Malformed for what is not finite.
+    """
+    value = row.get(field)
+    if value is None or value is False:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise Malformed(f"{field} is not a finite number")
+    return float(value)
 
 
 def day(row: Row, field: str) -> date | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
 
-from finwatch.runtime.topics import ENTITIES
+from finwatch.runtime.topics import WATCHED_ENTITIES
 from producers.eventlog.mapping import Activity
 from producers.webhook.errors import HooksError
 from producers.yaml_model import parse_model, read_text
@@ -129,10 +129,11 @@ class EventMapping(_Part):
     @classmethod
     def _entities_exist(cls, place: Place) -> Place:
         outcomes = place.outcomes()
-        if outcomes is None or any(one not in ENTITIES for one in outcomes):
+        if outcomes is None or any(one not in WATCHED_ENTITIES for one in outcomes):
             raise ValueError(
-                f"no such entity; give `value`, or `path` with `values`, out of {', '.join(ENTITIES)}. Runs and errors "
-                "of automations have no entity yet: they cannot be taken in as events"
+                "no such entity; give `value`, or `path` with `values`, out of "
+                f"{', '.join(WATCHED_ENTITIES)}. Runs and errors of automations have no entity yet: they cannot be "
+                "taken in as events"
             )
         return place
 

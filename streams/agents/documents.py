@@ -35,8 +35,8 @@ from finwatch.domain.history import Machine, Touched
 from finwatch.domain.identity import parse_document_key
 from finwatch.domain.policy import ExceptionSection, Policy, PolicySet
 from finwatch.domain.records import Kpi
-from finwatch.runtime.topics import CLOCK, ENTITY_TOPICS, EXCEPTION, FINDING, STEP
-from finwatch.runtime.topics import ENTITIES as ALL_ENTITIES
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOPICS
+from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
 from streams.agents import tally
 from streams.agents.detector import Change, DocumentDetector
 from streams.agents.tally import Tally
@@ -90,8 +90,8 @@ class DocumentsStage:
     """Approvals, clocks and exceptions of each document."""
 
     name = "documents"
-    # All, also those without a rule: what is wrong on them is a dead letter, and no topic is left unread.
-    topics = ENTITY_TOPICS
+    # Also those without a rule: what is wrong on them is a dead letter.
+    topics = WATCHED_TOPICS
     projections: Mapping[str, type[Struct]] = DOCUMENT_PROJECTIONS
 
     def __init__(self, policies: PolicySet, detectors: Sequence[DocumentDetector] = ()) -> None:

@@ -21,7 +21,7 @@ import confluent_kafka as ck
 import pytest
 
 from finwatch.runtime.exits import ExitCode
-from finwatch.runtime.topics import DEAD_LETTER, ENTITIES, ENTITY_TOPICS, FINDING, RELATION, STEP, entity_topic
+from finwatch.runtime.topics import DEAD_LETTER, FINDING, RELATION, STEP, WATCHED_ENTITIES, WATCHED_TOPICS, entity_topic
 from tests.parts.kafka import Kafka
 from tests.parts.pipeline import (
     Command,
@@ -36,7 +36,7 @@ from tests.parts.pipeline import (
 from tests.parts.records import START, bill, encode, heartbeat, transition
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.timeout(600)]
-INPUTS = (*ENTITY_TOPICS, RELATION)
+INPUTS = (*WATCHED_TOPICS, RELATION)
 PARTITIONS = 2
 PARTITION = 1
 SECRET = "NL91ABNA0417164300 Janssen 1234567.89"
@@ -215,7 +215,7 @@ def test_everything_good_is_processed_and_everything_bad_is_a_dead_letter(
     worker = commands.start("stream", "documents", "relations", stream_checkpoint_seconds="0.3")
     produced = Produced(kafka.bootstrap)
     rounds = {topic: produced.mixed(topic) for topic in INPUTS}
-    for topic in ENTITY_TOPICS:  # the log ends a month later: what has not been decided by then is late
+    for topic in WATCHED_TOPICS:  # the log ends a month later: what has not been decided by then is late
         produced.put(topic, heartbeat(30 * 86_400, timeline="log", final=True))
     produced.flush()
     assert len(produced.bad) == sum(n - 1 for n in rounds.values())
@@ -254,7 +254,7 @@ def test_everything_good_is_processed_and_everything_bad_is_a_dead_letter(
     many = {topic: len(good(topic, 0)) * n for topic, n in rounds.items()}
     assert applied(worker) == Counter(many)
     transitions = store.ask("SELECT entity, countDistinct(document_key), count() FROM events GROUP BY entity")
-    assert {(e, rounds[entity_topic(e)], many[entity_topic(e)]) for e in ENTITIES} == set(transitions)
+    assert {(e, rounds[entity_topic(e)], many[entity_topic(e)]) for e in WATCHED_ENTITIES} == set(transitions)
     everyone = set(range(rounds[RELATION]))
     for view, entities in (
         ("steps", ("bill", "purchase_order", "expense_report")),

@@ -7,17 +7,23 @@ Does not own: reading (reader), the event header (events), the tracking log (tra
 from producers.odoo.mapping import (
     bank_accounts,
     bank_lines,
+    currency_rates,
     expense_reports,
     moves,
     payments,
+    products,
     purchase_orders,
     receipts,
+    units,
     vendors,
 )
 from producers.odoo.mapping.spec import Child, Document, Joined, Mapping, Source
 
 # Order of the snapshot: what others refer to comes first.
 MAPPINGS: tuple[Mapping, ...] = (
+    currency_rates.MAPPING,
+    units.MAPPING,
+    products.MAPPING,
     vendors.MAPPING,
     bank_accounts.MAPPING,
     purchase_orders.MAPPING,

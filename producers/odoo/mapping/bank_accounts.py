@@ -1,7 +1,7 @@
 """res.partner.bank. The number itself is hashed here and goes no further."""
 
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
-from producers.odoo.values import Row, flag, ref, ref_name, text
+from producers.odoo.values import Row, flag, integer, ref, ref_name, text
 
 
 def document(row: Row, _lines: Lines, source: Source) -> Document:
@@ -16,6 +16,9 @@ def document(row: Row, _lines: Lines, source: Source) -> Document:
         "trusted": flag(row, "allow_out_payment"),
         "active": flag(row, "active"),
         **stamps(row),
+        "sequence": integer(row, "sequence"),
+        "iban_warning": flag(row, "has_iban_warning"),
+        "transfer_warning": flag(row, "has_money_transfer_warning"),
     }
     return Document("bank_account", ref(row, "company_id"), body)
 
@@ -24,7 +27,19 @@ MAPPING = Mapping(
     model="res.partner.bank",
     entities=("bank_account",),
     fields=Fields(
-        ("partner_id", "acc_number", "bank_id", "currency_id", "allow_out_payment", "active", "company_id", *STAMPS)
+        (
+            "partner_id",
+            "acc_number",
+            "bank_id",
+            "currency_id",
+            "allow_out_payment",
+            "active",
+            "sequence",
+            "has_iban_warning",
+            "has_money_transfer_warning",
+            "company_id",
+            *STAMPS,
+        )
     ),
     context={"active_test": False},  # archived accounts vanish from default reads
     map=document,

@@ -7,7 +7,7 @@ from typing import Any
 
 from producers.odoo.accounts import mask_ibans
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
-from producers.odoo.values import Row, day, flag, number, ref, ref_name, text
+from producers.odoo.values import Row, day, flag, number, ref, ref_name, refs, text
 
 BILL_TYPES = ("in_invoice", "in_refund", "in_receipt")
 INVOICE_TYPES = ("out_invoice", "out_refund", "out_receipt")
@@ -25,12 +25,16 @@ LINE = Child(
             "quantity",
             "product_uom_id",
             "price_unit",
+            "discount",
+            "tax_ids",
             "price_subtotal",
             "price_total",
             "debit",
             "credit",
+            "amount_currency",
             "partner_id",
             "purchase_line_id",  # only with the purchase app
+            "sale_line_ids",  # only with the sales app
             "write_date",
         )
     ),
@@ -63,7 +67,16 @@ def line(row: Row) -> dict[str, Any]:
         "credit": number(row, "credit"),
         "purchase_line_id": ref(row, "purchase_line_id"),
         "partner_id": ref(row, "partner_id"),
+        "unit_id": ref(row, "product_uom_id"),
+        "discount": number(row, "discount"),
+        "tax_ids": refs(row, "tax_ids"),
+        "amount_currency": number(row, "amount_currency"),
     }
+
+
+def invoice_line(row: Row) -> dict[str, Any]:
+    """A line of a customer invoice."""
+    return {**line(row), "sale_line_ids": refs(row, "sale_line_ids")}
 
 
 def _checked(row: Row, source: Source) -> bool | None:
@@ -88,6 +101,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     if entity is None:
         return None
     reversed_id = ref(row, "reversed_entry_id")
+    mapped = invoice_line if entity == "invoice" else line
     body = {
         "name": printed_number(row),
         "move_type": text(row, "move_type"),
@@ -117,11 +131,13 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
         "checked": _checked(row, source),
         **stamps(row),
         "lines": [
-            line(one)
+            mapped(one)
             for one in lines.get(LINE.model, ())
             if entity == "entry" or one.get("display_type") in ("product", None, False)
         ],
     }
+    if entity != "entry":
+        body["payment_term_id"] = ref(row, "invoice_payment_term_id")
     if entity == "bill":
         report = ref(row, "expense_sheet_id")
         body["expense_report_key"] = source.key("expense_report", report) if report else None
@@ -156,6 +172,7 @@ MAPPING = Mapping(
             "invoice_origin",
             "invoice_user_id",
             "partner_bank_id",
+            "invoice_payment_term_id",
             "reversed_entry_id",
             "statement_line_id",
             "posted_before",

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
-from producers.odoo.values import Row, moment, number, ref, ref_name, text
+from producers.odoo.values import Row, moment, number, real, ref, ref_name, refs, text
 
 LINE = Child(
     model="purchase.order.line",
@@ -16,16 +16,20 @@ LINE = Child(
             "name",
             "product_id",
             "product_qty",
-            "product_uom",
+            "product_uom_qty",
             "price_unit",
+            "discount",
             "price_subtotal",
+            "price_tax",
             "price_total",
             "qty_received",
             "qty_received_method",
             "qty_invoiced",
+            "qty_to_invoice",
             "date_planned",
             "write_date",
-        )
+        ),
+        {17: ("product_uom", "taxes_id"), 18: ("product_uom", "taxes_id"), 19: ("product_uom_id", "tax_ids")},
     ),
 )
 
@@ -41,19 +45,27 @@ def _received(row: Row) -> Decimal | None:
 
 
 def line(row: Row) -> dict[str, Any]:
-    """A line of an order."""
+    """A line of an order. Its unit and taxes have other names from 19 on."""
+    unit = "product_uom_id" if "product_uom_id" in row else "product_uom"
     return {
         "line_id": str(row["id"]),
         "product_id": ref(row, "product_id"),
         "label": text(row, "name"),
         "quantity": number(row, "product_qty"),
-        "unit": ref_name(row, "product_uom"),
+        "unit": ref_name(row, unit),
         "price_unit": number(row, "price_unit"),
         "subtotal": number(row, "price_subtotal"),
         "total": number(row, "price_total"),
         "quantity_received": _received(row),
         "quantity_billed": number(row, "qty_invoiced"),
         "planned_at": moment(row, "date_planned"),
+        "unit_id": ref(row, unit),
+        "quantity_base": number(row, "product_uom_qty"),
+        "discount": number(row, "discount"),
+        "tax": number(row, "price_tax"),
+        "tax_ids": refs(row, "tax_ids" if "tax_ids" in row else "taxes_id"),
+        "received_method": text(row, "qty_received_method"),
+        "quantity_to_bill": number(row, "qty_to_invoice"),
     }
 
 
@@ -78,6 +90,10 @@ def document(row: Row, lines: Lines, _source: Source) -> Document:
         "receipt_status": text(row, "receipt_status"),
         "origin": text(row, "origin"),
         **stamps(row),
+        "amount_total_company": number(row, "amount_total_cc"),
+        "currency_rate": real(row, "currency_rate"),
+        "payment_term_id": ref(row, "payment_term_id"),
+        "received_at": moment(row, "effective_date"),
         "lines": [line(one) for one in lines.get(LINE.model, ()) if not one.get("display_type")],
     }
     return Document("purchase_order", ref(row, "company_id"), body)
@@ -103,9 +119,13 @@ MAPPING = Mapping(
             "invoice_status",
             "receipt_status",  # only with the stock app
             "origin",
+            "currency_rate",
+            "payment_term_id",
+            "effective_date",  # only with the stock app
             "company_id",
             *STAMPS,
-        )
+        ),
+        {18: ("amount_total_cc",), 19: ("amount_total_cc",)},
     ),
     children=(LINE,),
     map=document,

@@ -13,10 +13,13 @@ LINE = Child(
             "picking_id",
             "product_id",
             "product_uom_qty",
+            "product_qty",
             "quantity",
             "product_uom",
             "picked",
             "state",
+            "date",
+            "origin_returned_move_id",
             "purchase_line_id",  # only with the purchase app
             "write_date",
         )
@@ -34,6 +37,11 @@ def line(row: Row) -> dict[str, Any]:
         "quantity_done": done,
         "unit": ref_name(row, "product_uom"),
         "purchase_line_id": ref(row, "purchase_line_id"),
+        "unit_id": ref(row, "product_uom"),
+        "quantity_base": number(row, "product_qty"),
+        "state": text(row, "state"),
+        "moved_at": moment(row, "date"),
+        "returned_line_id": ref(row, "origin_returned_move_id"),
     }
 
 
@@ -49,7 +57,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     moves = list(lines.get(LINE.model, ()))
     if not incoming(row, moves, source):
         return None
-    order_id = ref(row, "purchase_id")
+    order_id, backorder_id, return_id = (ref(row, name) for name in ("purchase_id", "backorder_id", "return_id"))
     body = {
         "name": text(row, "name"),
         "state": text(row, "state"),
@@ -60,6 +68,9 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
         "purchase_order_key": source.key("purchase_order", order_id) if order_id else None,
         "responsible": ref(row, "user_id"),
         **stamps(row),
+        "backorder_key": source.key("receipt", backorder_id) if backorder_id else None,
+        # Goods received back were delivered before.
+        "return_key": source.key("delivery", return_id) if return_id else None,
         "lines": [line(one) for one in moves],
     }
     return Document("receipt", ref(row, "company_id"), body)
@@ -79,6 +90,8 @@ MAPPING = Mapping(
             "origin",
             "purchase_id",  # related, with the purchase and stock apps
             "user_id",
+            "backorder_id",
+            "return_id",
             "company_id",
             *STAMPS,
         )

@@ -31,14 +31,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Fields:
-    """Fields to read: of every version, and of single versions only. A later version reads what the last known had."""
+    """Fields to read: of every version, and of single versions only.
+
+    A version above `LAST_VERSION` that is not named reads what the one before it does.
+    """
 
     common: tuple[str, ...]
     only: MappingOf[int, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, version: int) -> tuple[str, ...]:
         """Fields of `version`."""
-        known = min(max(version, FIRST_VERSION), LAST_VERSION)
+        known = max(version, FIRST_VERSION)
+        while known > LAST_VERSION and known not in self.only:
+            known -= 1
         return self.common + self.only.get(known, ())
 
 

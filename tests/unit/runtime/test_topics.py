@@ -7,6 +7,8 @@ from finwatch.runtime.topics import (
     ENTITY_TOPICS,
     STORED_TOPICS,
     TOPICS,
+    WATCHED_ENTITIES,
+    WATCHED_TOPICS,
     entity_record,
     entity_topic,
     state_topic,
@@ -18,6 +20,19 @@ def test_names_are_unique_and_each_entity_has_its_topic() -> None:
     assert len(set(names)) == len(names)
     assert set(ENTITY_TOPICS) <= set(names)
     assert {entity_topic(entity) for entity in ENTITIES} == set(ENTITY_TOPICS)
+
+
+def test_a_stage_reads_the_watched_topics_only() -> None:
+    from streams.agents.documents import DocumentsStage
+
+    assert set(WATCHED_ENTITIES) < set(ENTITIES)
+    assert DocumentsStage.topics == WATCHED_TOPICS
+
+
+def test_an_entity_keeps_its_place_for_the_capture_remembers_it() -> None:
+    assert ENTITIES[:10] == WATCHED_ENTITIES
+    assert ENTITIES[10:13] == ("currency_rate", "unit", "product")
+    assert len(ENTITIES) < 256
 
 
 def test_every_record_named_has_a_schema() -> None:

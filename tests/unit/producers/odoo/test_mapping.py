@@ -24,6 +24,9 @@ from schemas.registry import EmbeddedRegistry
 from tests.unit.producers.odoo.conftest import Captured
 
 AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+# Models of which no rows were captured: see test_uncaptured.py.
+UNCAPTURED = frozenset({"res.currency.rate", "uom.uom", "product.product"})
+CAPTURED = [mapping for mapping in MAPPINGS if mapping.model not in UNCAPTURED]
 
 
 def read(server: Captured, mapping: Mapping) -> dict[int, Row]:
@@ -69,7 +72,7 @@ def documents(server: Captured, model: str) -> dict[int, Document]:
     return {key: document for key, document in found.items() if document is not None}
 
 
-@pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda mapping: mapping.model)
+@pytest.mark.parametrize("mapping", CAPTURED, ids=lambda mapping: mapping.model)
 def test_each_row_fits_its_schema(server: Captured, mapping: Mapping) -> None:
     encode = RecordEncoder(registry := EmbeddedRegistry())
     sighting = Sighting("r", "snapshot", "wall", AT)
@@ -88,13 +91,14 @@ def test_each_row_fits_its_schema(server: Captured, mapping: Mapping) -> None:
 def test_the_fields_read_are_the_servers(server: Captured) -> None:
     """What the mapping names exists on the version it is named for, apart from what another app brings."""
     from_apps = {"purchase_id"}  # related and not stored: not among the captured fields
-    for mapping in MAPPINGS:
+    for mapping in CAPTURED:
         parts: tuple[Mapping | Child | Joined, ...] = (mapping, *mapping.children, *mapping.joined)
         for part in parts:
             known = server.meta[part.model]["fields"]
             missing = set(part.fields.of(server.version)) - set(known) - from_apps
             if server.version == 17:
-                missing -= {"property_supplier_payment_term_id"}  # an ir.property there, not stored
+                # ir.property rows there, not stored
+                missing -= {"property_supplier_payment_term_id", "property_payment_term_id", "trust"}
             assert not missing, (part.model, missing)
 
 
@@ -192,7 +196,7 @@ def test_no_account_number_is_in_any_record(server: Captured) -> None:
     numbers = {row["acc_number"] for row in server.rows("res.partner.bank")}
     numbers |= {row["sanitized_acc_number"] for row in server.rows("res.partner.bank")}
     assert numbers
-    for mapping in MAPPINGS:
+    for mapping in CAPTURED:
         said = json.dumps([document.body for document in documents(server, mapping.model).values()], default=str)
         assert not [number for number in numbers if number in said]
     hashes = {document.body["account_hash"] for document in documents(server, "res.partner.bank").values()}
@@ -208,7 +212,7 @@ def test_the_review_flag_means_the_same_in_both_versions(server: Captured) -> No
 
 
 def test_people_are_ids(server: Captured) -> None:
-    for mapping in MAPPINGS:
+    for mapping in CAPTURED:
         for document in documents(server, mapping.model).values():
             for person in ("created_by", "written_by", "responsible", "buyer", "employee_id"):
                 value = document.body.get(person)
