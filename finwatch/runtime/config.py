@@ -87,6 +87,14 @@ class OdooSettings(_Group):
     database: str = ""
     user: str = ""
     password: SecretStr = Field(SecretStr(""), description="Password or API key.")
+    api_key: SecretStr = Field(
+        SecretStr(""),
+        description="API key, in place of user and password on Odoo 19 and later (of the password before).",
+    )
+    transport: Literal["auto", "jsonrpc", "json2"] = Field(
+        "auto", description="How Odoo is asked; auto: JSON-2 where the server is 19 or later, JSON-RPC before."
+    )
+    ssl_ca: Path | None = Field(None, description="CA certificate file for https; the system's when empty.")
     source: str = Field(
         "odoo", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of this database in document keys."
     )

@@ -12,6 +12,7 @@ from producers.odoo.mapping import MAPPINGS
 from producers.odoo.mapping.spec import FIRST_VERSION, LAST_VERSION
 from producers.odoo.tracking import FIELD_MODEL, MESSAGE_MODEL, VALUE_MODEL
 from producers.odoo.transport import Transport
+from producers.odoo.transport_json2 import FIRST_JSON2_VERSION
 from producers.odoo.windows import SAFE_OVERLAP
 
 Status = Literal["ok", "warning", "failed", "skipped"]
@@ -34,6 +35,11 @@ def check(settings: OdooSettings, transport: Transport | None = None) -> Iterato
         yield "login", "failed", str(error), getattr(error, "what_to_do", "look at Odoo's log")
         return
     yield "login", "ok", f"user of database {settings.database}", ""
+    if version >= FIRST_JSON2_VERSION and not transport.api.startswith("JSON-2"):
+        what_to_do = "set FINWATCH_ODOO_TRANSPORT to auto, and FINWATCH_ODOO_API_KEY"
+        yield "transport", "warning", f"{transport.api}: deprecated, and gone with Odoo 22", what_to_do
+    else:
+        yield "transport", "ok", transport.api, ""
     if FIRST_VERSION <= version <= LAST_VERSION:
         yield "version", "ok", str(version), ""
     else:

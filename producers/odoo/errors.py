@@ -18,7 +18,10 @@ class AccessDenied(OdooError):
 
     kind = "access_denied"
     exit_code = ExitCode.DENIED
-    what_to_do = "check FINWATCH_ODOO_USER, FINWATCH_ODOO_PASSWORD (or an API key) and FINWATCH_ODOO_DATABASE"
+    what_to_do = (
+        "check FINWATCH_ODOO_USER and FINWATCH_ODOO_PASSWORD, or FINWATCH_ODOO_API_KEY (keys expire), and "
+        "FINWATCH_ODOO_DATABASE"
+    )
 
 
 class AccessRefused(OdooError):
@@ -40,11 +43,18 @@ class UnknownField(OdooError):
 
 
 class Unavailable(OdooError):
-    """No usable answer: not reachable, too slow, overloaded, database down. Worth another try."""
+    """No usable answer: not reachable, too slow, overloaded, database down. Worth another try.
+
+    `retry_after`: seconds (0..3600) that the server asked to wait, None when it did not say.
+    """
 
     kind = "unavailable"
     exit_code = ExitCode.UNAVAILABLE
     what_to_do = "check FINWATCH_ODOO_URL and FINWATCH_ODOO_DATABASE, and that Odoo is up"
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Malformed(OdooError):

@@ -1,5 +1,7 @@
 """How Odoo is asked. `Transport` is what capture needs of any API; `OdooRpcTransport` is Odoo 17 and 18 by odoorpc.
 
+Odoo 19 and later are asked by `producers.odoo.transport_json2`; `producers.odoo.connect` chooses.
+
 Facts about the API (values, errors, odoorpc's quirks) were observed on running servers:
 - an error comes as HTTP 200 with `error.data.name`; texts may hold paths and SQL and are not passed on;
 - `fields` must always be given: reading all of account.move fails on 18, and a reader with few rights silently gets
@@ -22,26 +24,26 @@ from urllib.parse import urlsplit
 import odoorpc
 import odoorpc.error
 
-from producers.odoo.errors import (
-    AccessDenied,
-    AccessRefused,
-    Malformed,
-    OdooError,
-    Refused,
-    Unavailable,
-    UnknownField,
-    UnknownModel,
-)
+from producers.odoo.errors import AccessDenied, Malformed, Refused, Unavailable
+from producers.odoo.failures import by_status, classify
 from producers.odoo.values import Domain, Row
 
 T = TypeVar("T")
 
 
 class Transport(Protocol):
-    """Read access to one Odoo database. Every method may raise any of the errors of `producers.odoo.errors`."""
+    """Read access to one Odoo database, by one thread at a time.
+
+    Every method may raise any of the errors of `producers.odoo.errors`.
+    """
+
+    @property
+    def api(self) -> str:
+        """Name of the API that is spoken, for people."""
+        ...
 
     def version(self) -> int:
-        """Major version of the server: 17, 18, ..."""
+        """Major version of the server: 17, 18, ... Asked for once it is known that the login is accepted."""
         ...
 
     def server_time(self) -> datetime | None:
@@ -73,6 +75,10 @@ class Transport(Protocol):
         """At most `limit` ids that match."""
         ...
 
+    def search_count(self, model: str, domain: Domain, *, context: Mapping[str, Any] | None = None) -> int:
+        """How many records match."""
+        ...
+
     def fields_get(
         self,
         model: str,
@@ -84,6 +90,67 @@ class Transport(Protocol):
         """Attributes of the model's fields, by field name."""
         ...
 
+    def close(self) -> None:
+        """Let go of connections; harmless when there are none. It may be used again afterwards."""
+        ...
+
+
+def server_of(url: str) -> tuple[str, str, int]:
+    """(scheme, host, port) of an Odoo's url, http(s)://host[:port]. Raises ValueError for an url that cannot be one."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError("the Odoo url must be http(s)://host[:port] without a path")
+    if parts.username or parts.password:
+        raise ValueError("the Odoo url must not hold a login")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def major_version(text: object) -> int:
+    """17 of `17.0`, `17.0+e`, `saas~17.2`. Raises Malformed."""
+    try:
+        return int(str(text).removeprefix("saas~").split(".")[0])
+    except ValueError:
+        raise Malformed("the server's version is not a number") from None
+
+
+def server_date(text: str | None) -> datetime | None:
+    """Time of an HTTP `Date` header; None for a header nobody can read."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def rows_of(model: str, answer: object) -> list[Row]:
+    """What search_read answered. Raises Malformed unless it is a list of rows, each with its id."""
+    if not isinstance(answer, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("id"), int) for row in answer
+    ):
+        raise Malformed(f"search_read on {model} did not answer a list of rows")
+    return answer
+
+
+def ids_of(model: str, answer: object) -> list[int]:
+    """What search answered. Raises Malformed unless it is a list of ids."""
+    if not isinstance(answer, list) or not all(isinstance(one, int) for one in answer):
+        raise Malformed(f"search on {model} did not answer a list of ids")
+    return answer
+
+
+def count_of(model: str, answer: object) -> int:
+    """What search_count answered. Raises Malformed unless it is a number of records."""
+    if not isinstance(answer, int) or isinstance(answer, bool) or answer < 0:
+        raise Malformed(f"search_count on {model} did not answer a number")
+    return answer
+
+
+def fields_of(model: str, answer: object) -> dict[str, dict[str, Any]]:
+    """What fields_get answered. Raises Malformed unless it is a mapping."""
+    if not isinstance(answer, dict):
+        raise Malformed(f"fields_get on {model} did not answer a mapping")
+    return answer
+
 
 class _DateHeader(urllib.request.BaseHandler):
     """Keeps the server's own time of each answer (HTTP `Date`)."""
@@ -92,13 +159,7 @@ class _DateHeader(urllib.request.BaseHandler):
         self.last: datetime | None = None
 
     def http_response(self, _request: object, response: http.client.HTTPResponse) -> http.client.HTTPResponse:
-        text = response.headers.get("Date")
-        if text:
-            try:
-                moment = parsedate_to_datetime(text)
-            except ValueError:
-                return response  # a header nobody can read says nothing: the last one stays
-            self.last = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        self.last = server_date(response.headers.get("Date")) or self.last
         return response
 
     https_response = http_response
@@ -115,19 +176,13 @@ class OdooRpcTransport:
     def __init__(
         self, url: str, database: str, user: str, secret: str, *, timeout: float = 60.0, ca_file: str | None = None
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError("the Odoo url must be http(s)://host[:port] without a path")
-        if parts.username or parts.password:
-            raise ValueError("the Odoo url must not hold a login")
-        self._host = parts.hostname
-        self._protocol = "jsonrpc+ssl" if parts.scheme == "https" else "jsonrpc"
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        scheme, self._host, self._port = server_of(url)
+        self._protocol = "jsonrpc+ssl" if scheme == "https" else "jsonrpc"
         self._database, self._user, self._secret = database, user, secret
         self._timeout = timeout
         self._date = _DateHeader()
         handlers: list[urllib.request.BaseHandler] = [self._date]
-        if parts.scheme == "https":
+        if scheme == "https":
             handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
         self._opener = urllib.request.build_opener(*handlers)
         self._odoo: Any = None
@@ -136,13 +191,11 @@ class OdooRpcTransport:
     def __repr__(self) -> str:
         return f"OdooRpcTransport({self._protocol}://{self._host}:{self._port}, {self._database})"
 
+    api = "JSON-RPC (/jsonrpc)"
+
     def version(self) -> int:
         """Major version of the server."""
-        odoo = self._connected()
-        try:
-            return int(str(odoo.version).removeprefix("saas~").split(".")[0])
-        except ValueError:
-            raise Malformed("the server's version is not a number") from None
+        return major_version(self._connected().version)
 
     def server_time(self) -> datetime | None:
         """Time in the HTTP `Date` header of the last answer."""
@@ -164,12 +217,7 @@ class OdooRpcTransport:
         kwargs: dict[str, Any] = {"fields": list(fields), "limit": limit, "order": order}
         if context:
             kwargs["context"] = dict(context)
-        rows = self._call(model, "search_read", [list(domain)], kwargs)
-        if not isinstance(rows, list) or not all(
-            isinstance(row, dict) and isinstance(row.get("id"), int) for row in rows
-        ):
-            raise Malformed(f"search_read on {model} did not answer a list of rows")
-        return rows
+        return rows_of(model, self._call(model, "search_read", [list(domain)], kwargs))
 
     def search(
         self,
@@ -184,10 +232,12 @@ class OdooRpcTransport:
         kwargs: dict[str, Any] = {"limit": limit, "order": order}
         if context:
             kwargs["context"] = dict(context)
-        ids = self._call(model, "search", [list(domain)], kwargs)
-        if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
-            raise Malformed(f"search on {model} did not answer a list of ids")
-        return ids
+        return ids_of(model, self._call(model, "search", [list(domain)], kwargs))
+
+    def search_count(self, model: str, domain: Domain, *, context: Mapping[str, Any] | None = None) -> int:
+        """See Transport."""
+        kwargs = {"context": dict(context)} if context else {}
+        return count_of(model, self._call(model, "search_count", [list(domain)], kwargs))
 
     def fields_get(
         self,
@@ -201,10 +251,10 @@ class OdooRpcTransport:
         kwargs: dict[str, Any] = {"attributes": list(attributes)}
         if context:
             kwargs["context"] = dict(context)
-        answer = self._call(model, "fields_get", [list(fields)] if fields is not None else [], kwargs)
-        if not isinstance(answer, dict):
-            raise Malformed(f"fields_get on {model} did not answer a mapping")
-        return answer
+        return fields_of(model, self._call(model, "fields_get", [list(fields)] if fields is not None else [], kwargs))
+
+    def close(self) -> None:
+        """Nothing to let go of: odoorpc opens a connection for each call."""
 
     def _connected(self) -> Any:
         if self._odoo is None:
@@ -242,7 +292,7 @@ def _translated(what: str, call: Callable[[], T]) -> T:
     except odoorpc.error.InternalError:
         failure = AccessDenied(f"{what}: not logged in")
     except urllib.error.HTTPError as error:
-        failure = _http_failure(what, error.code)
+        failure = by_status(what, error.code, error.headers.get("Retry-After"))
         error.close()
     except TimeoutError:
         failure = Unavailable(f"{what}: no answer in time")
@@ -260,37 +310,3 @@ def _translated(what: str, call: Callable[[], T]) -> T:
     except (KeyError, TypeError, AttributeError):
         failure = Malformed(f"{what}: the answer is not JSON-RPC")
     raise failure from None
-
-
-def _http_failure(what: str, status: int) -> OdooError:
-    if status in (401, 403):
-        return AccessDenied(f"{what}: HTTP {status}")
-    if status in (408, 425, 429) or status >= 500:
-        return Unavailable(f"{what}: HTTP {status}")
-    return Refused(f"{what}: HTTP {status}")
-
-
-_DATABASE_TROUBLE = ("psycopg2.OperationalError", "psycopg2.InterfaceError", "psycopg2.errors.", "psycopg2.extensions.")
-_DATABASE_FAULT_OF_REQUEST = ("InvalidDatetimeFormat", "InvalidRowCount", "InvalidTextRepresentation", "DatetimeField")
-
-
-def classify(what: str, message: str, info: Mapping[str, Any]) -> OdooError:
-    """The error for Odoo's answer: `info` is its `error` object, `message` its text, used only to tell kinds apart."""
-    data = info.get("data")
-    name = str(data.get("name", "")) if isinstance(data, Mapping) else ""
-    short = name.rsplit(".", 1)[-1]
-    if message == "Wrong login ID or password" or short == "AccessDenied":
-        return AccessDenied(f"{what}: Odoo does not accept this login")
-    if short == "AccessError":
-        return AccessRefused(f"{what}: the service account may not read this")
-    if short == "UserError" and message.startswith("Object ") and "doesn't exist" in message:
-        return UnknownModel(f"{what}: no such model on this server")
-    if short == "KeyError" and " on " in what and what.rsplit(" on ", 1)[1] in message:
-        return UnknownModel(f"{what}: no such model on this server")
-    if short == "ValueError" and "nvalid field" in message:
-        return UnknownField(f"{what}: a field does not exist on this server")
-    if short == "AttributeError":
-        return UnknownField(f"{what}: a method does not exist on this server")
-    if name.startswith(_DATABASE_TROUBLE) and not any(word in name for word in _DATABASE_FAULT_OF_REQUEST):
-        return Unavailable(f"{what}: the database behind Odoo gives {short}")
-    return Refused(f"{what}: Odoo answered {short or 'an error without a name'}")

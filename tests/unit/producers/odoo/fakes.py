@@ -41,6 +41,11 @@ class FakeOdoo:
         self.major = 18
         self.calls = 0
 
+    api = "memory"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def put(self, model: str, row: Row, written: datetime) -> None:
         """Commit a row that a transaction started at `written` wrote."""
         self.tables[model][row["id"]] = {**row, "write_date": shown(written)}
@@ -82,6 +87,10 @@ class FakeOdoo:
     ) -> list[int]:
         """Ids that match every term."""
         return [row["id"] for row in self.search_read(model, domain, ["id"], limit=limit)]
+
+    def search_count(self, model: str, domain: Sequence[Any], *, context: Any = None) -> int:
+        """How many match every term."""
+        return len(self.search_read(model, domain, ["id"], limit=len(self.tables.get(model, {}))))
 
     def fields_get(
         self, model: str, attributes: Sequence[str], *, fields: Sequence[str] | None = None, context: Any = None

@@ -45,6 +45,14 @@ def test_what_is_wrong_comes_with_what_to_do() -> None:
     assert "tiny-key" not in found["account key"][1]
 
 
+def test_the_transport_is_told_and_an_old_one_on_a_new_server_is_warned_of() -> None:
+    odoo = FakeOdoo(datetime.now(UTC))
+    assert results(odoo)["transport"][:2] == ("ok", "memory")
+    odoo.major, odoo.api = 19, "JSON-RPC (/jsonrpc)"
+    status, found, what_to_do = results(odoo)["transport"]
+    assert status == "warning" and "JSON-RPC" in found and "FINWATCH_ODOO_TRANSPORT" in what_to_do
+
+
 @pytest.mark.parametrize("failure", [AccessDenied("log in: Odoo does not accept this login"), Unavailable("no answer")])
 def test_a_login_that_fails_ends_the_check(failure: Exception) -> None:
     class Closed(FakeOdoo):

@@ -24,7 +24,8 @@ from producers.odoo.errors import (
     UnknownField,
     UnknownModel,
 )
-from producers.odoo.transport import OdooRpcTransport, classify
+from producers.odoo.failures import classify
+from producers.odoo.transport import OdooRpcTransport
 
 SECRET = "pa55-of-the-service-account"
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
