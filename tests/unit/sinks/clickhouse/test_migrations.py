@@ -81,7 +81,7 @@ def test_every_statement_may_be_repeated() -> None:
     for migration in shipped():
         for statement in migration.statements("finwatch"):
             assert re.match(
-                r"CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE \S+ ADD COLUMN IF NOT EXISTS",
+                r"CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE \S+\s+ADD COLUMN IF NOT EXISTS",
                 statement,
             ), statement[:80]
 
