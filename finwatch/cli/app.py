@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import findings, query, schemas, sim, sink, store, topics
+from finwatch.cli import explain, findings, query, schemas, sim, sink, store, topics
 from finwatch.cli.capture import capture
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
@@ -47,6 +47,7 @@ app.command()(stream)
 app.add_typer(sink.app, name="sink")
 app.command("query")(query.command)
 app.command("findings")(findings.command)
+app.command("explain")(explain.command)
 app.command()(doctor)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")

@@ -8,16 +8,19 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from finwatch.cli.explain import explain
 from finwatch.cli.questions import TO_TRY
 from finwatch.domain.kpis import CATALOGUE
 from finwatch.domain.records import Kpi
 from finwatch.local.demonstration import SOURCE, START
+from finwatch.runtime.config import load_settings
 from finwatch.runtime.exits import ExitCode
 from finwatch.sim import Company, Label
 from finwatch.sim.labels import LabelKind
@@ -102,6 +105,37 @@ def test_every_sql_panel_answers_from_the_demo(store: StoreServer) -> None:
     """All but those of what a demo does not have (dead letters, a test of its own)."""
     empty = {panel.panel for panel in targets(SQL_SOURCE) if not store.ask(expand(panel.query, everything=True))}
     assert empty == {panel for panel in empty if "dead letter" in panel.lower()}
+
+
+def test_every_kind_of_finding_is_explained_from_the_log(store: StoreServer) -> None:
+    """The log gives each again, word for word."""
+    kinds = store.ask("SELECT detector, rule, status, any(finding_id) FROM findings GROUP BY detector, rule, status")
+    ids = [finding_id for *_, finding_id in kinds]
+    assert len(ids) >= 10
+    client = store.client()
+    try:
+        for finding_id in ids:
+            told = explain(client, load_settings(), finding_id)
+            assert told["recomputed"]["same"], told
+            assert told["evidence"] and not told["evidence_not_in_the_log"], told
+            assert {event["document_key"] for event in told["timeline"]} == set(told["finding"]["document_keys"])
+            assert all(event["topic"].startswith("finance.") for event in told["evidence"])
+    finally:
+        client.close()
+
+
+def test_another_policy_gives_another_finding_and_explain_says_what_differs(store: StoreServer, folder: Path) -> None:
+    ((finding_id,),) = store.ask("SELECT any(finding_id) FROM findings WHERE detector = 'duplicates'")
+    text = (files("finwatch") / "policies" / "default.yaml").read_text()
+    changed = folder / "changed.yaml"
+    head, _, tail = text.partition("\nduplicates:")
+    changed.write_text(head + "\nduplicates:" + tail.replace("severity: high", "severity: low", 1))
+    with Commands(folder / "other", {**store.environment(), "FINWATCH_POLICY": str(changed)}) as commands:
+        command = commands.start("explain", finding_id, "--json")
+        assert command.wait(SECONDS) == ExitCode.FAILED
+        told = json.loads(command.out.read_text())["recomputed"]
+        assert told["differs"].keys() == {"severity", "policy_version"}
+        assert told["differs"]["severity"] == {"stored": "high", "recomputed": "low"}
 
 
 @pytest.mark.prometheus
