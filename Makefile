@@ -69,10 +69,11 @@ format: .venv ## Format the code and sort the imports
 	$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: .venv ## Write the generated files again (dashboards, rules, metrics, data dictionary, settings)
+generate: .venv ## Write the generated files again (dashboards, rules, metrics, data dictionary, settings, rules)
 	$(BIN)/python -m dashboards build
 	$(BIN)/python -m schemas.dictionary
 	$(BIN)/python -m finwatch.runtime.settings_page
+	$(BIN)/python -m finwatch.runtime.rules_page
 
 .PHONY: bench
 bench: .venv ## Measure throughput on a real broker (Java and Maven needed)

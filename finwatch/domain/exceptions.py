@@ -24,21 +24,102 @@ from finwatch.domain.documents import (
     Fact,
 )
 from finwatch.domain.policy import Duration, ExceptionSection, Reaction
+from finwatch.domain.rules import Rule, book
 
-REASONS: Mapping[str, str] = MappingProxyType(
-    {
-        "rejected_step": "A step was rejected and the document has not been submitted again.",
-        "overdue": "Its due time has passed and it is not settled.",
-        "missing_order": "No line bills a purchase order and no origin is given.",
-        "missing_reference": "It is posted without the vendor's reference.",
-        "blocked_payment": "Its payment is blocked or was rejected.",
-        "cancelled_after_posting": "It was cancelled after it had been posted.",
-        "reset_to_draft": "It was set back to draft after it had been posted.",
-        "approval_by_creator": "Whoever created or submitted it also approved it.",
-        "billed_before_receipt": "More of what was ordered is billed than was received.",
-        "over_billed": "More is billed than was ordered.",
-        "over_received": "More was received than was ordered.",
-    }
+DETECTOR = "exceptions"
+
+
+def _rule(
+    name: str, reason: str, meaning: str, inputs: tuple[str, ...], example: str, more: tuple[str, ...] = ()
+) -> Rule:
+    title = name.replace("_", " ").capitalize()
+    return Rule(name, DETECTOR, title, meaning, inputs, (f"exceptions.{name}", *more), reason, example)
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    book(
+        _rule(
+            "rejected_step",
+            "A step was rejected and the document has not been submitted again.",
+            "Somebody decided against the document. It is over when it is submitted, approved or cancelled.",
+            ("transition",),
+            "An expense report is rejected; it is submitted again two days later, which resolves it.",
+            ("approvals",),
+        ),
+        _rule(
+            "overdue",
+            "Its due time has passed and it is not settled.",
+            "The service level that names this exception was breached. It is over when the clock stops.",
+            ("bill.due_date", "invoice.due_date", "payment_state", "transition"),
+            "A bill is due on 10 March and unpaid at the end of that day.",
+            ("clocks",),
+        ),
+        _rule(
+            "missing_order",
+            "No line bills a purchase order and no origin is given.",
+            "A vendor bill with no link to an order, from the policy's amount on; reimbursements are left out.",
+            ("bill.lines.purchase_line_id", "bill.origin", "bill.amount_total"),
+            "A bill over 2,000 names no order.",
+        ),
+        _rule(
+            "missing_reference",
+            "It is posted without the vendor's reference.",
+            "A posted vendor bill whose reference is empty: duplicates of it cannot be found by reference.",
+            ("bill.reference", "bill.state"),
+            "A bill is posted with an empty reference.",
+        ),
+        _rule(
+            "blocked_payment",
+            "Its payment is blocked or was rejected.",
+            "A posted bill whose payment state is blocked (Odoo 18), or a rejected payment.",
+            ("bill.payment_state", "payment.state"),
+            "The payment of a posted bill is blocked.",
+        ),
+        _rule(
+            "cancelled_after_posting",
+            "It was cancelled after it had been posted.",
+            "The state went from posted, by way of draft or not, to cancelled.",
+            ("transition.state",),
+            "A posted bill is set back to draft and cancelled.",
+        ),
+        _rule(
+            "reset_to_draft",
+            "It was set back to draft after it had been posted.",
+            "The state went from posted to draft. It is over when the document is posted again.",
+            ("transition.state",),
+            "A posted bill is set back to draft.",
+        ),
+        _rule(
+            "approval_by_creator",
+            "Whoever created or submitted it also approved it.",
+            "The tracking log says who decided; the record says who created it. An approval that was asked for counts "
+            "at any amount, one in a single step from the policy's amount on.",
+            ("transition.actor", "created_by", "amount_total"),
+            "An order waits for approval, and its own creator approves it.",
+            ("approvals",),
+        ),
+        _rule(
+            "billed_before_receipt",
+            "More of what was ordered is billed than was received.",
+            "An order's own counters, for longer than the grace.",
+            ("purchase_order.lines.quantity_received", "purchase_order.lines.quantity_billed"),
+            "Of ten pieces none has come and all are billed, for longer than the grace.",
+        ),
+        _rule(
+            "over_billed",
+            "More is billed than was ordered.",
+            "An order's own counters.",
+            ("purchase_order.lines.quantity", "purchase_order.lines.quantity_billed"),
+            "Ten pieces are ordered, twelve are billed.",
+        ),
+        _rule(
+            "over_received",
+            "More was received than was ordered.",
+            "An order's own counters.",
+            ("purchase_order.lines.quantity", "purchase_order.lines.quantity_received"),
+            "Ten pieces are ordered, twelve come in.",
+        ),
+    )
 )
 HISTORY_TYPES = frozenset(
     {"rejected_step", "overdue", "cancelled_after_posting", "reset_to_draft", "approval_by_creator"}

@@ -11,7 +11,7 @@ from finwatch.domain import sla
 from finwatch.domain.approvals import Fired, StepState
 from finwatch.domain.calendar import SECOND, Calendar
 from finwatch.domain.documents import Content
-from finwatch.domain.exceptions import REASONS, ExceptionState
+from finwatch.domain.exceptions import RULES, ExceptionState
 from finwatch.domain.identity import clock_id, deadline_finding_id, document_finding_id, exception_id, step_id
 from finwatch.domain.policy import ApprovalSection, ClockRule, ExceptionSection
 from finwatch.domain.records import Clock, ExceptionRecord, Finding, Step
@@ -189,7 +189,7 @@ def exception_record(
         content.amount,
         content.currency,
         policy,
-        [REASONS[kind]],
+        [RULES[kind].finding],
         [state.opened_id, state.resolved_id] if state.resolved_id else [state.opened_id],
         max(state.opened, resolved),
     )
@@ -210,8 +210,8 @@ def exception_finding(
         subject.source,
         subject.entity,
         subject.company_id,
-        kind.replace("_", " ").capitalize(),
-        [REASONS[kind]],
+        RULES[kind].title,
+        [RULES[kind].finding],
         [state.opened_id, state.resolved_id] if state.resolved_id else [state.opened_id],
         content.amount,
         content.currency,

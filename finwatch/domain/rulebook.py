@@ -1,0 +1,103 @@
+"""Every rule of every detector, for the rule book (docs/rules.md) and for whoever asks what may be found.
+
+Approvals and service levels have a rule for each section of the policy, made of that section's own words; the other
+detectors declare their rules beside their code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from finwatch.domain import exceptions
+from finwatch.domain.findings import APPROVALS, SLA
+from finwatch.domain.policy import ApprovalSection, ClockSection, Policy
+from finwatch.domain.policy.conditions import Condition
+from finwatch.domain.policy.section import words
+from finwatch.domain.rules import Rule
+
+
+class Entry(NamedTuple):
+    """A rule with how the policy handles it."""
+
+    rule: Rule
+    severity: str
+    owner: str
+    next_action: str
+
+
+def entries(policy: Policy) -> list[Entry]:
+    """The rules in force under a policy, by detector, in the order in which the policy has them."""
+    document = policy.document
+    found = [
+        Entry(approval_rule(section), section.severity, section.owner, section.next_action)
+        for section in document.approvals
+        if section.stuck_after is not None
+    ]
+    found += [
+        Entry(clock_rule(section), section.severity, section.owner, section.next_action) for section in document.clocks
+    ]
+    found += [
+        Entry(exceptions.RULES[name], section.severity, section.owner, section.next_action)
+        for name, section in document.exceptions.items()
+    ]
+    return found
+
+
+def approval_rule(section: ApprovalSection) -> Rule:
+    """The rule on steps of one approval that wait too long."""
+    return Rule(
+        f"stuck_{section.step}",
+        APPROVALS,
+        f"Approval step {section.step} is stuck",
+        f"A step {section.step} of a {section.entity} has been open for more than {section.stuck_after}. It opens when "
+        f"{_any(section.opens)}; it ends "
+        + ", ".join(f"{name} when {_any(ends)}" for name, ends in section.ends.items())
+        + ".",
+        (section.entity, "transition"),
+        ("approvals", "calendars"),
+        "Nobody has decided for longer than the policy allows.",
+        f"Submitted, and nobody decides within {section.stuck_after}: stuck at that moment, resolved by the decision.",
+    )
+
+
+def clock_rule(section: ClockSection) -> Rule:
+    """The rule on one service level."""
+    target = "by the document's due date" if section.target == "due_date" else f"within {section.target}"
+    return Rule(
+        section.name,
+        SLA,
+        f"Service level {section.name} is breached",
+        f"{_document(section.entity).capitalize()} must move on {target}. The clock starts when "
+        f"{_any(section.start)} and stops when {_any(section.stop)}"
+        + (f"; it is cancelled when {_any(section.cancel)}" if section.cancel else "")
+        + ".",
+        (section.entity, "transition", *(("due_date",) if section.target == "due_date" else ())),
+        ("clocks", "calendars"),
+        "The due time passed before the document moved on.",
+        f"It starts and nothing happens {target}: a breach at that moment, resolved when it stops.",
+    )
+
+
+def _any(conditions: Iterable[Condition]) -> str:
+    return ", or ".join(_words(condition) for condition in conditions)
+
+
+def _document(entity: str) -> str:
+    return f"{'an' if entity[0] in 'aeiou' else 'a'} {entity.replace('_', ' ')}"
+
+
+def _words(condition: Condition) -> str:
+    parts = [
+        f"{label} {' or '.join(f'`{word}`' for word in words(value))}"
+        for label, value in (
+            ("it is", condition.activity),
+            ("it leaves the state", condition.before),
+            ("its state becomes", condition.state),
+            ("its payment state becomes", condition.payment_state),
+            ("the role is", condition.role),
+            ("the decision is", condition.decision),
+        )
+        if value is not None
+    ]
+    return " and ".join(parts)

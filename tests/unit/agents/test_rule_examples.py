@@ -1,0 +1,215 @@
+"""Every rule's worked example, played through the stages: docs/rules.md tells them, this proves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from finwatch.domain.events import OrderLine
+from finwatch.domain.records import ExceptionRecord, Finding
+from finwatch.domain.rulebook import Entry, entries
+from finwatch.runtime.policies import packaged_policy
+from finwatch.runtime.rules_page import PATH, render
+from finwatch.runtime.topics import EXCEPTION
+from streams.agents.replay import Replay
+from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order
+
+BOOK = {f"{entry.rule.detector}/{entry.rule.id}": entry for entry in entries(packaged_policy("default"))}
+Example = Callable[[], Replay]
+EXAMPLES: dict[str, Example] = {}
+MONDAY, TUESDAY = "2026-03-02", "2026-03-03"
+
+
+def example(name: str) -> Callable[[Example], Example]:
+    """Register the example of a rule."""
+
+    def keep(made: Example) -> Example:
+        EXAMPLES[name] = made
+        return made
+
+    return keep
+
+
+def played(entity: str, *events: Any, until: str = "") -> Replay:
+    """A documents stage after these events, its time moved to ``until``."""
+    replay = documents(entity)
+    replay.feed(events)
+    if until:
+        replay.heartbeat("odoo", at(until), "log")
+    return replay
+
+
+@example("approvals/stuck_order_approval")
+def _() -> Replay:
+    asked = moved("purchase_order", "1", f"{MONDAY} 09:00", "submitted", "draft", "to approve")
+    return played("purchase_order", order("1", f"{MONDAY} 09:00"), asked, until="2026-03-09 09:00")
+
+
+@example("approvals/stuck_bill_validation")
+def _() -> Replay:
+    return played("bill", bill("1", f"{MONDAY} 09:00"), until="2026-03-12 09:00")
+
+
+@example("approvals/stuck_expense_approval")
+def _() -> Replay:
+    asked = moved("expense_report", "1", f"{MONDAY} 09:00", "submitted", "draft", "submit")
+    return played("expense_report", expense("1", f"{MONDAY} 09:00"), asked, until="2026-03-09 09:00")
+
+
+@example("sla/order_approval")
+def _() -> Replay:
+    asked = moved("purchase_order", "1", f"{MONDAY} 09:00", "submitted", "draft", "to approve")
+    return played("purchase_order", order("1", f"{MONDAY} 09:00"), asked, until="2026-03-05 09:00")
+
+
+@example("sla/bill_validation")
+def _() -> Replay:
+    return played("bill", bill("1", f"{MONDAY} 09:00"), until="2026-03-06 09:00")
+
+
+@example("sla/expense_approval")
+def _() -> Replay:
+    asked = moved("expense_report", "1", f"{MONDAY} 09:00", "submitted", "draft", "submit")
+    return played("expense_report", expense("1", f"{MONDAY} 09:00"), asked, until="2026-03-05 09:00")
+
+
+def _posted_bill(**fields: Any) -> list[Any]:
+    posted = {"state": "posted", "due_date": day("2026-03-10"), **fields}
+    return [
+        bill("1", f"{MONDAY} 09:00", due_date=day("2026-03-10")),
+        moved("bill", "1", f"{MONDAY} 10:00", "posted", "draft", "posted"),
+        bill("1", f"{MONDAY} 10:00", **posted),
+    ]
+
+
+@example("sla/vendor_payment")
+@example("exceptions/overdue")
+def _() -> Replay:
+    return played("bill", *_posted_bill(), until="2026-03-11 12:00")
+
+
+@example("sla/expense_payment")
+def _() -> Replay:
+    asked = moved("expense_report", "1", f"{MONDAY} 09:00", "submitted", "draft", "submit")
+    agreed = moved("expense_report", "1", f"{MONDAY} 10:00", "approved", "submit", "approve", decision="approved")
+    return played("expense_report", expense("1", f"{MONDAY} 09:00"), asked, agreed, until="2026-03-11 09:00")
+
+
+@example("sla/customer_payment")
+def _() -> Replay:
+    first = bill("1", f"{MONDAY} 09:00", move_type="out_invoice", due_date=day("2026-03-10"))
+    fields = {name: getattr(first, name) for name in first.__struct_fields__}
+    from finwatch.domain.events import Invoice
+
+    names = set(Invoice.__struct_fields__)
+    made = Invoice(
+        **{
+            **{name: value for name, value in fields.items() if name in names},
+            "entity": "invoice",
+            "document_key": "odoo:invoice:1",
+        }
+    )
+    posted = msgspec.structs.replace(
+        made, event_id="b" * 32, state="posted", occurred_at=at(f"{MONDAY} 10:00"), observed_at=at(f"{MONDAY} 10:00")
+    )
+    moves = moved("invoice", "1", f"{MONDAY} 10:00", "posted", "draft", "posted")
+    return played("invoice", made, moves, posted, until="2026-03-11 12:00")
+
+
+@example("exceptions/rejected_step")
+def _() -> Replay:
+    asked = moved("expense_report", "1", f"{MONDAY} 09:00", "submitted", "draft", "submit")
+    refused = moved("expense_report", "1", f"{MONDAY} 10:00", "rejected", "submit", "cancel", decision="rejected")
+    return played("expense_report", expense("1", f"{MONDAY} 09:00"), asked, refused)
+
+
+@example("exceptions/missing_order")
+def _() -> Replay:
+    return played("bill", bill("1", f"{MONDAY} 09:00", origin=None, amount_total=Decimal(2000)))
+
+
+@example("exceptions/missing_reference")
+def _() -> Replay:
+    return played("bill", *_posted_bill(reference=""))
+
+
+@example("exceptions/blocked_payment")
+def _() -> Replay:
+    return played("bill", *_posted_bill(payment_state="blocked"))
+
+
+@example("exceptions/reset_to_draft")
+def _() -> Replay:
+    back = moved("bill", "1", f"{TUESDAY} 09:00", "reset", "posted", "draft")
+    return played("bill", *_posted_bill(), back)
+
+
+@example("exceptions/cancelled_after_posting")
+def _() -> Replay:
+    back = moved("bill", "1", f"{TUESDAY} 09:00", "reset", "posted", "draft")
+    ended = moved("bill", "1", f"{TUESDAY} 09:05", "cancelled", "draft", "cancel")
+    return played("bill", *_posted_bill(), back, ended)
+
+
+@example("exceptions/approval_by_creator")
+def _() -> Replay:
+    asked = moved("purchase_order", "1", f"{MONDAY} 09:00", "submitted", "draft", "to approve", actor="5")
+    own = moved(
+        "purchase_order", "1", f"{MONDAY} 10:00", "approved", "to approve", "purchase", actor="5", decision="approved"
+    )
+    return played("purchase_order", order("1", f"{MONDAY} 08:00"), asked, own)
+
+
+def _order(received: int, billed: int, until: str = "") -> Replay:
+    line = OrderLine(quantity=10_000_000, quantity_received=received, quantity_billed=billed)
+    seen = order("1", f"{MONDAY} 09:00", state="purchase", receipt_status="pending", lines=[line])
+    return played("purchase_order", order("1", f"{MONDAY} 08:00"), seen, until=until)
+
+
+@example("exceptions/billed_before_receipt")
+def _() -> Replay:
+    return _order(0, 10_000_000, until="2026-03-06 09:00")
+
+
+@example("exceptions/over_billed")
+def _() -> Replay:
+    return _order(10_000_000, 12_000_000)
+
+
+@example("exceptions/over_received")
+def _() -> Replay:
+    return _order(12_000_000, 0)
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_a_rule_finds_its_example(name: str) -> None:
+    entry: Entry = BOOK[name]
+    replay = EXAMPLES[name]()
+    detector, rule = entry.rule.detector, entry.rule.id
+    if detector == "exceptions":
+        said = [one for one in latest(replay.outputs(EXCEPTION), "exception_id").values() if one.type == rule]
+        assert len(said) == 1
+        (record,) = said
+        assert isinstance(record, ExceptionRecord)
+        assert record.reasons == [entry.rule.finding]
+        status, owner = record.status, record.owner_role
+    else:
+        found = [
+            one
+            for one in findings(replay)
+            if (one.detector, one.rule) == (detector, rule) and one.level in (None, "stuck", "breach")
+        ]
+        assert len(found) == 1
+        finding: Finding = found[0]
+        assert (finding.title, finding.reasons) == (entry.rule.title, [entry.rule.finding])
+        status, owner, record = finding.status, finding.owner, finding  # type: ignore[assignment]
+    assert status == "open"
+    assert (owner, record.next_action, record.severity) == (entry.owner, entry.next_action, entry.severity)
+
+
+def test_the_page_is_current() -> None:
+    assert PATH.read_text() == render(), "run: make generate"
