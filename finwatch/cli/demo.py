@@ -32,6 +32,7 @@ class Version(StrEnum):
 
     v17 = "17.0"
     v18 = "18.0"
+    v19 = "19.0"
 
 
 def demo(

@@ -18,6 +18,7 @@ class Version(StrEnum):
 
     v17 = "17.0"
     v18 = "18.0"
+    v19 = "19.0"
 
 
 @app.command()
@@ -30,12 +31,16 @@ def odoo(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generated company.")] = 7,
     weeks: Annotated[int, typer.Option(min=1, max=52, help="Weeks of activity the company has behind it.")] = 4,
+    json_rpc: Annotated[
+        bool, typer.Option(help="Whether 19.0 still answers the deprecated /jsonrpc; newer versions tell 404.")
+    ] = True,
 ) -> None:
-    """Serve a simulated Odoo over JSON-RPC until stopped.
+    """Serve a simulated Odoo until stopped: over JSON-RPC, and as 19.0 over JSON-2.
 
     The company's last weeks lie behind it and the present goes on by the wall clock.
-    Examples: [bold]finwatch sim odoo[/], [bold]finwatch sim odoo --version 17.0 --rows ./data[/].
-    Log in to database [bold]sim[/] as [bold]svc_cdc[/] with password [bold]svc_cdc[/].
+    Examples: [bold]finwatch sim odoo[/], [bold]finwatch sim odoo --version 17.0 --rows ./data[/],
+    [bold]finwatch sim odoo --version 19.0 --no-json-rpc[/].
+    Log in to database [bold]sim[/] as [bold]svc_cdc[/] with password [bold]svc_cdc[/]; its API key is 40 times c.
     """
     from finwatch.cli.serving import stop_on_signals
     from finwatch.sim import Company, SimulatedOdoo, captured
@@ -45,7 +50,7 @@ def odoo(
     if rows is not None:
         try:
             database = captured("odoo" + version.value.removesuffix(".0"), rows)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:
             raise Failed(str(error), "give the folder that holds odoo17/ and odoo18/", ExitCode.USAGE) from None
     else:
         now = datetime.now(UTC).replace(microsecond=0)
@@ -54,7 +59,7 @@ def odoo(
             company.advance(now)
         database = company.db
     try:
-        server = SimulatedOdoo(database, port=port).start()
+        server = SimulatedOdoo(database, port=port, deprecated_services=json_rpc).start()
     except OSError as error:
         raise Failed(
             f"port {port} cannot be used: {error.strerror}", "choose another with --port", ExitCode.USAGE

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from finwatch.local.embedded import producer_gate
 from finwatch.local.files import read_json, write_json
 from finwatch.local.truth import Truth
 from finwatch.runtime.clock import ManualClock
-from finwatch.runtime.config import ConfigError, Settings
+from finwatch.runtime.config import ConfigError, OdooSettings, Settings
 from finwatch.runtime.policies import load_policies
 from finwatch.runtime.publisher import KafkaPublisher
 from finwatch.runtime.topics import ENTITY_TOPICS
@@ -59,6 +61,20 @@ def settle(directory: Path, wanted: Scenario) -> None:
 def made_by_demo(directory: Path) -> bool:
     """Whether `directory` is a demo's own, which a new demo may replace."""
     return (directory / _MARK).is_file()
+
+
+def access(odoo: SimulatedOdoo) -> OdooSettings:
+    """How the capture's account gets into a simulated Odoo of any version."""
+    account = odoo.db.user("svc_cdc")
+    if account is None:
+        raise ConfigError("the simulated Odoo has no account svc_cdc")
+    return OdooSettings(
+        url=odoo.url,
+        database=odoo.db.name,
+        user=account.login,
+        password=SecretStr(account.password),
+        api_key=SecretStr(account.api_key),
+    )  # type: ignore[call-arg]
 
 
 class Demonstration:
@@ -116,8 +132,8 @@ class Demonstration:
     def _run(self) -> None:
         # Heavy imports here: the console shows before they are done.
         from producers.odoo import Capture, CaptureSettings
+        from producers.odoo.connect import open_transport
         from producers.odoo.records import RecordEncoder
-        from producers.odoo.transport import OdooRpcTransport
         from schemas.registry import open_registry
 
         company, settings = self.company, self._settings
@@ -129,7 +145,7 @@ class Demonstration:
         )
         with SimulatedOdoo(company.db) as odoo:
             capture = Capture(
-                OdooRpcTransport(odoo.url, company.db.name, "svc_cdc", "svc_cdc"),
+                open_transport(access(odoo)),
                 publisher,
                 clock,
                 CaptureSettings(

@@ -166,7 +166,7 @@ def _bills_waiting(truth: Truth, limit: Duration | None) -> Iterator[Made]:
 
 def _reports_waiting(truth: Truth, limit: Duration | None) -> Iterator[Made]:
     for label in truth.of(LabelKind.APPROVAL_AGEING):
-        if label.model == "hr.expense.sheet":
+        if label.model in ("hr.expense.sheet", "hr.expense"):
             yield from truth.waiting("expense_report", label, limit)
 
 

@@ -1,6 +1,6 @@
-"""A simulated Odoo: a real HTTP server that answers `/jsonrpc` as Odoo 17 and 18 do.
+"""A simulated Odoo: a real HTTP server that answers `/jsonrpc` as Odoo 17 and 18 do, and `/json/2` as 19 is said to.
 
-Owns: the JSON-RPC dialect (values, errors, domains), a small transactional record store with Odoo's habits
+Owns: the dialects (values, errors, domains), a small transactional record store with Odoo's habits
 (write_date is the start of the transaction, tracking rows, numbers that are used again, deletions that leave
 nothing), rows captured from real servers, and a generated company with labelled anomalies. Rules and their
 evidence: docs of Odoo's observed behaviour are named in the docstrings of the modules.

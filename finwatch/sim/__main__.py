@@ -22,10 +22,12 @@ _TICK = 0.2
 
 def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:
     """Serve until `stop` is set (default: SIGINT or SIGTERM). Exit codes: 0 stopped, 1 cannot serve, 2 wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m finwatch.sim", description="A simulated Odoo on /jsonrpc.")
+    parser = argparse.ArgumentParser(
+        prog="python -m finwatch.sim", description="A simulated Odoo on /jsonrpc, and as 19 on /json/2."
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8069)
-    parser.add_argument("--version", choices=("17", "18"), default="18", help="version of Odoo to speak as")
+    parser.add_argument("--version", choices=("17", "18", "19"), default="18", help="version of Odoo to speak as")
     parser.add_argument("--data", type=Path, help="folder with odoo17/ and odoo18/: serve captured rows")
     parser.add_argument("--seed", type=int, default=7, help="seed of the generated company")
     parser.add_argument("--weeks", type=int, default=4)

@@ -2,7 +2,7 @@
 expenses.
 
 Amounts are floats rounded to two places, because that is what Odoo stores and puts on the wire. Who may do it is
-not checked here. Differences between 17 and 18 live in this module and nowhere else.
+not checked here. Differences between 17, 18 and 19 live in this module and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from finwatch.sim.errors import user_error
-from finwatch.sim.store import Row, Transaction
+from finwatch.sim.store import Database, Row, Transaction
 
 COMPANY = 1
 SALES_JOURNAL, BILLS_JOURNAL, BANK_JOURNAL = 1, 2, 6
@@ -93,6 +93,7 @@ def create_order(tx: Transaction, vendor: int, lines: list[Line], planned: str, 
             "product_qty": line.quantity,
             "product_uom_qty": line.quantity,
             "product_uom": 1,
+            "product_uom_id": 1,
             "price_unit": line.price,
             "price_subtotal": line.subtotal,
             "price_tax": money(line.subtotal * TAX_RATE),
@@ -104,6 +105,7 @@ def create_order(tx: Transaction, vendor: int, lines: list[Line], planned: str, 
             "state": "draft",
             "sequence": 10 + position,
             "taxes_id": [1],
+            "tax_ids": [1],
             "propagate_cancel": True,
             "qty_received_method": "stock_moves" if _storable(tx, line.product) else "manual",
         }
@@ -686,16 +688,26 @@ def reconcile_bank_line(tx: Transaction, line: int, partner: int, *, inbound: bo
     )
 
 
-# Expenses
+# Expenses. Up to 18 a report (hr.expense.sheet) gathers expenses; from 19 on each expense stands for itself.
+
+
+def report_model(db: Database) -> str:
+    """Model of what an employee submits and a manager decides."""
+    return "hr.expense" if db.major >= 19 else "hr.expense.sheet"
 
 
 def create_report(
     tx: Transaction, employee: int, manager_user: int, title: str, items: list[tuple[str, float]], on: date
 ) -> int:
-    """A draft expense report with its expenses; `items` are (name, gross amount)."""
+    """A draft expense report with its expenses; `items` are (name, gross amount). From 19 on one expense of the sum."""
     total = money(sum(amount for _, amount in items))
     net = money(total / (1 + TAX_RATE))
     currency = _currency(tx)
+    if tx.db.major >= 19:
+        values = _expense(employee, title, total, on, currency) | {"state": "draft", "manager_id": manager_user}
+        expense_id = tx.create("hr.expense", known(tx, "hr.expense", values))
+        tx.post("hr.expense", expense_id, body="<p>Expense created</p>")
+        return expense_id
     values = {
         "name": title,
         "state": "draft",
@@ -712,68 +724,95 @@ def create_report(
     }
     sheet = tx.create("hr.expense.sheet", known(tx, "hr.expense.sheet", values))
     for name, amount in items:
-        expense = {
-            "name": name,
-            "sheet_id": sheet,
-            "employee_id": employee,
-            "company_id": COMPANY,
-            "currency_id": currency,
-            "date": on.isoformat(),
-            "payment_mode": "own_account",
-            "quantity": 1.0,
-            "price_unit": amount,
-            "total_amount": amount,
-            "total_amount_currency": amount,
-            "untaxed_amount_currency": money(amount / (1 + TAX_RATE)),
-            "tax_amount": money(amount - amount / (1 + TAX_RATE)),
-            "tax_amount_currency": money(amount - amount / (1 + TAX_RATE)),
-            "state": "reported",
-            "account_id": EXPENSES,
-        }
+        expense = _expense(employee, name, amount, on, currency) | {"state": "reported", "sheet_id": sheet}
         tx.create("hr.expense", known(tx, "hr.expense", expense))
     tx.post("hr.expense.sheet", sheet, body="<p>Expense Report created</p>")
     return sheet
 
 
-def submit_report(tx: Transaction, sheet: int) -> None:
-    """`action_submit_sheet`."""
-    tx.write("hr.expense.sheet", sheet, {"state": "submit", "approval_state": "submit"})
-    _expense_state(tx, sheet, "submitted")
+def _expense(employee: int, name: str, amount: float, on: date, currency: int) -> dict[str, Any]:
+    net = money(amount / (1 + TAX_RATE))
+    return {
+        "name": name,
+        "employee_id": employee,
+        "company_id": COMPANY,
+        "currency_id": currency,
+        "date": on.isoformat(),
+        "payment_mode": "own_account",
+        "quantity": 1.0,
+        "price_unit": amount,
+        "total_amount": amount,
+        "total_amount_currency": amount,
+        "untaxed_amount": net,
+        "untaxed_amount_currency": net,
+        "tax_amount": money(amount - amount / (1 + TAX_RATE)),
+        "tax_amount_currency": money(amount - amount / (1 + TAX_RATE)),
+        "account_id": EXPENSES,
+    }
 
 
-def approve_report(tx: Transaction, sheet: int) -> None:
-    """`action_approve_expense_sheets`; the approval date is stored as midnight."""
+def submit_report(tx: Transaction, report: int) -> None:
+    """`action_submit_sheet`, from 19 on `action_submit`."""
+    if tx.db.major >= 19:
+        tx.write("hr.expense", report, {"state": "submitted", "approval_state": "submitted"})
+        return
+    tx.write("hr.expense.sheet", report, {"state": "submit", "approval_state": "submit"})
+    _expense_state(tx, report, "submitted")
+
+
+def approve_report(tx: Transaction, report: int) -> None:
+    """`action_approve_expense_sheets`, from 19 on `action_approve`; the approval date is stored as midnight.
+
+    From 19 on the manager becomes who approved.
+    """
     midnight = f"{tx.stamp[:10]} 00:00:00.000000"
-    tx.write("hr.expense.sheet", sheet, {"state": "approve", "approval_state": "approve", "approval_date": midnight})
-    _expense_state(tx, sheet, "approved")
+    if tx.db.major >= 19:
+        decided = {"state": "approved", "approval_state": "approved", "approval_date": midnight, "manager_id": tx.uid}
+        tx.write("hr.expense", report, decided)
+        return
+    tx.write("hr.expense.sheet", report, {"state": "approve", "approval_state": "approve", "approval_date": midnight})
+    _expense_state(tx, report, "approved")
 
 
-def refuse_report(tx: Transaction, sheet: int, reason: str) -> None:
-    """`refuse_sheet`: the reason goes into the chatter."""
-    tx.write("hr.expense.sheet", sheet, {"state": "cancel", "approval_state": "cancel"})
-    _expense_state(tx, sheet, "refused")
-    tx.post("hr.expense.sheet", sheet, body=f"<p>Reason: {reason}</p>")
+def refuse_report(tx: Transaction, report: int, reason: str) -> None:
+    """`refuse_sheet`, from 19 on the refusal's wizard: the reason goes into the chatter."""
+    model = report_model(tx.db)
+    if tx.db.major >= 19:
+        tx.write(model, report, {"state": "refused", "approval_state": "refused"})
+    else:
+        tx.write(model, report, {"state": "cancel", "approval_state": "cancel"})
+        _expense_state(tx, report, "refused")
+    tx.post(model, report, body=f"<p>Reason: {reason}</p>")
 
 
-def post_report(tx: Transaction, sheet: int, partner: int, on: date) -> int:
-    """Post the report: a posted bill to the employee, which names the report. Returns the bill."""
-    row = tx.row("hr.expense.sheet", sheet)
+def post_report(tx: Transaction, report: int, partner: int, on: date) -> int:
+    """Post the report: a posted bill to the employee, from 19 on a receipt, which names it. Returns the bill."""
+    row = tx.row(report_model(tx.db), report)
+    if tx.db.major >= 19:
+        lines = [Line(None, row["name"], 1.0, row["untaxed_amount_currency"])]
+        receipt = create_move(tx, "in_receipt", partner, lines, ref=row["name"], invoice_date=on, due=on)
+        post_move(tx, receipt)
+        tx.write("hr.expense", report, {"state": "posted", "account_move_id": receipt})
+        return receipt
     lines = []
-    for expense in tx.children("hr.expense.sheet", sheet, "expense_line_ids"):
+    for expense in tx.children("hr.expense.sheet", report, "expense_line_ids"):
         item = tx.row("hr.expense", expense)
         lines.append(Line(None, item["name"], 1.0, item["untaxed_amount_currency"]))
     bill = create_move(
-        tx, "in_invoice", partner, lines, ref=row["name"], invoice_date=on, due=on, expense_sheet=sheet
+        tx, "in_invoice", partner, lines, ref=row["name"], invoice_date=on, due=on, expense_sheet=report
     )  # fmt: skip
     post_move(tx, bill)
-    tx.write("hr.expense.sheet", sheet, {"state": "post", "accounting_date": on.isoformat()})
+    tx.write("hr.expense.sheet", report, {"state": "post", "accounting_date": on.isoformat()})
     return bill
 
 
-def close_report(tx: Transaction, sheet: int) -> None:
+def close_report(tx: Transaction, report: int) -> None:
     """The report is paid back."""
-    tx.write("hr.expense.sheet", sheet, {"state": "done", "payment_state": "paid", "amount_residual": 0.0})
-    _expense_state(tx, sheet, "done")
+    if tx.db.major >= 19:
+        tx.write("hr.expense", report, {"state": "paid"})
+        return
+    tx.write("hr.expense.sheet", report, {"state": "done", "payment_state": "paid", "amount_residual": 0.0})
+    _expense_state(tx, report, "done")
 
 
 def _expense_state(tx: Transaction, sheet: int, state: str) -> None:
@@ -822,5 +861,7 @@ METHODS: dict[tuple[str, str], Callable[[Transaction, int], Any]] = {
     ("stock.picking", "button_validate"): receive,
     ("hr.expense.sheet", "action_submit_sheet"): submit_report,
     ("hr.expense.sheet", "action_approve_expense_sheets"): approve_report,
+    ("hr.expense", "action_submit"): submit_report,
+    ("hr.expense", "action_approve"): approve_report,
 }
 """Business methods that may be called over RPC."""

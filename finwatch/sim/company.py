@@ -448,12 +448,12 @@ class Company:
         waits = number % 20 == 7
         decided = hours.after(self._now, random.uniform(LATE_HOURS, 80) if waits else random.uniform(0.5, 13))
         if waits:
-            self._label(LabelKind.APPROVAL_AGEING, "hr.expense.sheet", (sheet,), self._now, decided)
+            self._label(LabelKind.APPROVAL_AGEING, actions.report_model(self.db), (sheet,), self._now, decided)
         yield decided
         if number % 12 == 5:
             with self._as(manager) as tx:
                 actions.refuse_report(tx, sheet, "receipt is missing")
-            self._label(LabelKind.EXPENSE_REFUSED, "hr.expense.sheet", (sheet,))
+            self._label(LabelKind.EXPENSE_REFUSED, actions.report_model(self.db), (sheet,))
             return
         with self._as(manager) as tx:
             actions.approve_report(tx, sheet)

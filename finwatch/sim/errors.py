@@ -15,9 +15,10 @@ class OdooError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The member `error` of the JSON-RPC answer."""
+        not_found = self.name == "werkzeug.exceptions.NotFound"
         return {
-            "code": 200,
-            "message": "Odoo Server Error",
+            "code": 404 if not_found else 200,
+            "message": self.message if not_found else "Odoo Server Error",
             "data": {
                 "name": self.name,
                 "debug": f"Traceback (most recent call last):\n{self.name}: {self.message}\n",

@@ -1,5 +1,5 @@
 """Models and fields of Odoo 17.0 and 18.0, as real servers described them (`fields_get`), and the few this package
-adds.
+adds; those of 19.0 are made from them (`finwatch.sim.version19`).
 
 The definitions are shipped as `data/fields_<version>.json.gz`, written by `finwatch.sim.fielddata` from captured
 metadata. Added are fields that real servers have but the capture left out because they are not stored: delegated
@@ -15,9 +15,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from finwatch.sim import uncaptured
+from finwatch.sim import uncaptured, version19
 
-VERSIONS = ("17.0", "18.0")
+VERSIONS = ("17.0", "18.0", "19.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Catalogue:
 
     @property
     def major(self) -> int:
-        """17 or 18."""
+        """17, 18 or 19."""
         return int(self.version.split(".")[0])
 
     def has(self, model: str, name: str) -> bool:
@@ -144,6 +144,8 @@ _ADDED: tuple[tuple[str, str, str, str, str | None, tuple[str, ...], tuple[int, 
     ("account.payment", "reconciled_invoice_ids", "many2many", "Reconciled Invoices", "account.move", (), (17, 18)),
     ("account.move", "company_currency_id", "many2one", "Company Currency", "res.currency",
      ("company_id", "currency_id"), (17, 18)),
+    ("hr.expense", "company_currency_id", "many2one", "Report Company Currency", "res.currency",
+     ("company_id", "currency_id"), (17, 18)),
     ("stock.picking", "picking_type_code", "selection", "Type of Operation", None,
      ("picking_type_id", "code"), (17, 18)),
     ("stock.picking", "purchase_id", "many2one", "Purchase Orders", "purchase.order",
@@ -199,6 +201,14 @@ _FRENCH: dict[tuple[str, str], dict[str, str]] = {
         "post": "Comptabilisé",
         "done": "Payé",
         "cancel": "Refusé",
+    },
+    ("hr.expense", "state"): {
+        "submitted": "Soumis",
+        "approved": "Approuvé",
+        "posted": "Comptabilisé",
+        "in_payment": "En paiement",
+        "paid": "Payé",
+        "refused": "Refusé",
     },
     ("stock.picking", "state"): {
         "draft": "Brouillon",
@@ -268,26 +278,33 @@ def _added_field(models: dict[str, dict[str, Field]], entry: Any) -> Field:
 
 @cache
 def load_catalogue(version: str) -> Catalogue:
-    """The catalogue of `17.0` or `18.0`. Raises ValueError for any other version."""
+    """The catalogue of `17.0`, `18.0` or `19.0`. Raises ValueError for any other version."""
     if version not in VERSIONS:
         raise ValueError(f"the simulated Odoo speaks {' and '.join(VERSIONS)}, not {version!r}")
-    raw = resources.files("finwatch.sim").joinpath(f"data/fields_{version}.json.gz").read_bytes()
-    data = json.loads(gzip.decompress(raw))
-    fields = {
-        model: {name: _make(name, attributes, model) for name, attributes in definitions.items()}
-        for model, definitions in data["models"].items()
-    }
-    captured = set(fields)
     major = int(version.split(".")[0])
+    captured_major = min(major, 18)
+    raw = resources.files("finwatch.sim").joinpath(f"data/fields_{captured_major}.0.json.gz").read_bytes()
+    data = json.loads(gzip.decompress(raw))
+    captured = set(data["models"])
+    told: version19.Definitions = data["models"]
     for model in uncaptured.FIELDS:
-        told = {name: _make(name, one, model) for name, one in uncaptured.attributes(model, major).items()}
-        if told:
-            fields.setdefault(model, _stub_fields()).update(told)
+        if more := uncaptured.attributes(model, captured_major):
+            told[model] = told.get(model, {}) | more
+    if major >= 19:
+        told = version19.definitions(told)
+        data["field_rows"] = version19.field_rows(data["field_rows"])
+        data["version"] = version19.version_info()
+    fields = {
+        model: ({} if model in captured else _stub_fields())
+        | {name: _make(name, attributes, model) for name, attributes in definitions.items()}
+        for model, definitions in told.items()
+    }
     relations = {f.relation for definitions in fields.values() for f in definitions.values() if f.relation}
-    for model in sorted(relations | {entry[0] for entry in _ADDED}):
+    gone = version19.GONE_MODELS if major >= 19 else frozenset()
+    for model in sorted((relations | {entry[0] for entry in _ADDED}) - gone):
         fields.setdefault(model, _stub_fields())
     for entry in _ADDED:
-        if major in entry[6]:
+        if captured_major in entry[6]:
             fields[entry[0]].setdefault(entry[1], _added_field(fields, entry))
     for definitions in fields.values():
         definitions["display_name"] = _simple("display_name", "char", "Display Name", store=False)

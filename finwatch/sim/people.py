@@ -144,6 +144,8 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     base: Row = {"create_date": stamp(at), "write_date": stamp(at), "create_uid": 1, "write_uid": 1}
 
     def put(model: str, record_id: int, **values: object) -> None:
+        if model not in db.tables:
+            return  # not in this version
         fields = db.tables[model].model.fields
         db.tables[model].put({"id": record_id, **{k: v for k, v in values.items() if k in fields}, **base})
 
@@ -197,8 +199,12 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
             company_id=actions.COMPANY, company_ids=[actions.COMPANY])  # fmt: skip
     put("account.tax", 1, name="21%")
     put("uom.category", 1, name="Unit")
-    put("uom.uom", 1, name="Units", factor=1.0, rounding=0.01, category_id=1, active=True)
-    put("uom.uom", 2, name="Dozens", factor=1 / 12, rounding=0.01, category_id=1, active=True)
+    # Up to 18 a factor is how many of the unit make one reference unit, from 19 on it is the inverse.
+    dozen = 12.0 if db.major >= 19 else 1 / 12
+    put("uom.uom", 1, name="Units", factor=1.0, rounding=0.01, category_id=1, active=True, parent_path="1/",
+        relative_factor=1.0)  # fmt: skip
+    put("uom.uom", 2, name="Dozens", factor=dozen, rounding=0.01, category_id=1, active=True, parent_path="1/2/",
+        relative_factor=12.0, relative_uom_id=1)  # fmt: skip
     for record_id, (day, rate) in enumerate(((at - timedelta(days=30), 1.0873), (at, 1.0941)), start=1):
         put("res.currency.rate", record_id, name=day.date().isoformat(), rate=rate, currency_id=2,
             company_id=actions.COMPANY)  # fmt: skip

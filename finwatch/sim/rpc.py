@@ -1,4 +1,4 @@
-"""The services behind `/jsonrpc`: common, db and object, as Odoo 17 and 18 answer them."""
+"""The services behind `/jsonrpc`: common, db and object, as Odoo 17 and 18 answer them. A `Call` is of any dialect."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ class Call:
         self.model = model
         self.definition: Model = db.tables[model].model
 
-    def run(self, method: str, positional: list[Any], keywords: dict[str, Any]) -> Any:
-        """Call `method`. Raises OdooError."""
+    def action(self, method: str) -> Callable[..., Any]:
+        """The method, to be called with its arguments (first the ids, when it is of records). Raises OdooError."""
         if method.startswith("_"):
             raise access_error(f"Private methods (such as {method}) cannot be called remotely.")
         known: dict[str, Callable[..., Any]] = {
@@ -120,15 +120,19 @@ class Call:
         }
         if self.model == "res.users":
             known["context_get"] = self.context_get
-        action = known.get(method)
-        if action is None and (self.model, method) in METHODS:
-            return self._business(method, positional)
-        if action is None:
-            if self.db.major == 17:
-                raise OdooError(
-                    "builtins.AttributeError", f"The method '{method}' does not exist on the model '{self.model}'"
-                )
-            raise OdooError("builtins.AttributeError", f"The method '{self.model}.{method}' does not exist")
+        if method in known:
+            return known[method]
+        if (self.model, method) in METHODS:
+            return lambda ids=(), *_: self._business(method, ids)
+        if self.db.major == 17:
+            raise OdooError(
+                "builtins.AttributeError", f"The method '{method}' does not exist on the model '{self.model}'"
+            )
+        raise OdooError("builtins.AttributeError", f"The method '{self.model}.{method}' does not exist")
+
+    def run(self, method: str, positional: list[Any], keywords: dict[str, Any]) -> Any:
+        """Call `method`. Raises OdooError."""
+        action = self.action(method)
         try:
             return action(*positional, **keywords)
         except TypeError as error:
@@ -267,9 +271,8 @@ class Call:
         if row.get("posted_before") and company.get("check_account_audit_trail"):
             raise user_error("You cannot remove parts of the audit trail.")
 
-    def _business(self, method: str, positional: list[Any]) -> bool:
+    def _business(self, method: str, ids: int | Sequence[int]) -> bool:
         self._may("write")
-        ids = positional[0] if positional else []
         with self._transaction() as tx:
             for record_id in [ids] if isinstance(ids, int) else ids:
                 METHODS[(self.model, method)](tx, record_id)

@@ -54,6 +54,7 @@ INVERSES: dict[tuple[str, str], Inverse] = {
     ("stock.picking", "backorder_ids"): Inverse("stock.picking", "backorder_id"),
     ("hr.expense.sheet", "expense_line_ids"): Inverse("hr.expense", "sheet_id"),
     ("hr.expense.sheet", "account_move_ids"): Inverse("account.move", "expense_sheet_id"),
+    ("account.move", "expense_ids"): Inverse("hr.expense", "account_move_id"),
     ("res.partner", "bank_ids"): Inverse("res.partner.bank", "partner_id"),
     ("res.partner", "child_ids"): Inverse("res.partner", "parent_id"),
     ("mail.message", "tracking_value_ids"): Inverse("mail.tracking.value", "mail_message_id"),
@@ -101,6 +102,6 @@ def subtype_of(model: str, row: Mapping[str, Any], changes: Mapping[str, tuple[A
             return "Paid"
         if state and state[1] == "posted" and str(row.get("move_type", "")).startswith("out_"):
             return "Validated"
-    if model == "hr.expense.sheet" and state and state[1] == "approve":
+    if state and (model, state[1]) in (("hr.expense.sheet", "approve"), ("hr.expense", "approved")):
         return "Approved"
     return "Note"

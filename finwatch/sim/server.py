@@ -1,11 +1,13 @@
 """The HTTP server of the simulated Odoo: one thread a connection, `Connection: close`, as the threaded Odoo server
-does.
+does; or connections that are kept, as a proxy before it keeps them.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
+from collections.abc import Callable, Mapping
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -14,6 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
+from finwatch.sim import json2
 from finwatch.sim.errors import OdooError
 from finwatch.sim.faults import Faults, Outcome
 from finwatch.sim.rpc import Service
@@ -22,6 +25,8 @@ from finwatch.sim.store import Database
 _BAD_REQUEST = (
     b"<!doctype html>\n<html lang=en>\n<title>400 Bad Request</title>\n<h1>Bad Request</h1>\n<p>Invalid JSON data</p>\n"
 )
+_NOT_FOUND = b"<!doctype html>\n<title>404 Not Found</title>\n"
+_log = logging.getLogger("finwatch.sim")
 _MAX_BODY = 128 * 1024 * 1024
 
 
@@ -30,11 +35,27 @@ class SimulatedOdoo:
 
     Use as a context manager, or `start()` and `stop()`. Several may run in one process. `requests` counts calls by
     `service.method` or `model.method`.
+
+    `keep_alive`: connections stay open, as behind a proxy. `deprecated_services` (from 19 on): whether `/jsonrpc`
+    still answers logins and calls of models, with a warning in the log (once here, at each call in Odoo), or tells
+    404, as newer versions do while the parameter rpc.use_deprecated_services is not set.
     """
 
-    def __init__(self, db: Database, port: int = 0, host: str = "127.0.0.1", faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        faults: Faults | None = None,
+        *,
+        keep_alive: bool = False,
+        deprecated_services: bool = True,
+    ) -> None:
         self.db = db
         self.faults = faults or Faults()
+        self.keep_alive = keep_alive
+        self.deprecated_services = deprecated_services
+        self._warned = False
         self.requests: Counter[str] = Counter()
         self._service = Service(db, self.faults)
         self._address = (host, port)
@@ -87,8 +108,20 @@ class SimulatedOdoo:
         """`http://host:port`."""
         return f"http://{self.host}:{self.port}"
 
-    def answer(self, path: str, body: bytes) -> tuple[int, str, bytes]:
-        """One POST: (status, content type, body)."""
+    def told(self, path: str) -> tuple[int, str, bytes]:
+        """One GET: (status, content type, body)."""
+        if path in json2.VERSION_PATHS and self.db.major >= json2.FIRST_VERSION:
+            self.requests["web.version"] += 1
+            return json2.version(self.db)
+        return 404, json2.HTML, _NOT_FOUND
+
+    def answer(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, str, bytes]:
+        """One POST: (status, content type, body); `headers` by lower-case name."""
+        if path == "/json/2" or path.startswith("/json/2/"):
+            if self.db.major < json2.FIRST_VERSION:
+                return 404, json2.HTML, _NOT_FOUND
+            self.requests[".".join(path.split("/")[3:])] += 1
+            return json2.answer(self.db, self.faults, path, headers or {}, body)
         try:
             request = msgspec.json.decode(body)
         except msgspec.DecodeError:
@@ -107,6 +140,7 @@ class SimulatedOdoo:
 
     def _route(self, path: str, params: dict[str, Any]) -> Any:
         if path == "/jsonrpc":
+            self._deprecated(params)
             self._count(params)
             return self._service.call(params)
         if path == "/web/webclient/version_info":
@@ -114,6 +148,16 @@ class SimulatedOdoo:
         if path == "/web/database/list":
             return [self.db.name]
         raise OdooError("werkzeug.exceptions.NotFound", "404: Not Found")
+
+    def _deprecated(self, params: dict[str, Any]) -> None:
+        if self.db.major < json2.FIRST_VERSION:
+            return
+        login = params.get("service") == "common" and params.get("method") in ("login", "authenticate")
+        if not self.deprecated_services and (login or params.get("service") == "object"):
+            raise OdooError("werkzeug.exceptions.NotFound", "404: Not Found")
+        if not self._warned:
+            self._warned = True
+            _log.warning("/jsonrpc is deprecated in Odoo 19 and scheduled for removal in Odoo 22: use /json/2")
 
     def _count(self, params: dict[str, Any]) -> None:
         arguments = params.get("args") or []
@@ -160,10 +204,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(400, "text/html; charset=utf-8", _BAD_REQUEST)
             return
         body = self.rfile.read(length)
-        odoo = self.server.odoo
-        if odoo.faults.latency > 0:
-            self.server.closing.wait(odoo.faults.latency)
-        outcome, status = odoo.faults.draw()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._answer(lambda path: self.server.odoo.answer(path, body, headers))
+
+    def do_GET(self) -> None:
+        if self.path.split("?", 1)[0] == "/web/health":
+            self._send(200, "application/json; charset=utf-8", b'{"status": "pass"}')
+        else:
+            self._answer(self.server.odoo.told)
+
+    def _answer(self, make: Callable[[str], tuple[int, str, bytes]]) -> None:
+        """Make and send the answer, or do what the faults say instead."""
+        faults = self.server.odoo.faults
+        if faults.latency > 0:
+            self.server.closing.wait(faults.latency)
+        if self.server.closing.is_set():
+            self.close_connection = True  # a connection that was kept ends with the server
+            return
+        outcome, status = faults.draw()
         if outcome is Outcome.RESET:
             self.close_connection = True
             return
@@ -171,22 +229,17 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"Retry-After": "1"} if status == 429 else {}
             self._send(status, "text/html; charset=utf-8", b"<!doctype html>\n<title>fault</title>\n", headers)
             return
-        status, kind, answer = odoo.answer(self.path.split("?", 1)[0], body)
+        status, kind, answer = make(self.path.split("?", 1)[0])
         if outcome is Outcome.CUT:
             answer = answer[: len(answer) // 2]
         self._send(status, kind, answer)
-
-    def do_GET(self) -> None:
-        if self.path.split("?", 1)[0] == "/web/health":
-            self._send(200, "application/json; charset=utf-8", b'{"status": "pass"}')
-        else:
-            self._send(404, "text/html; charset=utf-8", b"<!doctype html>\n<title>404 Not Found</title>\n")
 
     def _send(self, status: int, kind: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
+        if not self.server.odoo.keep_alive:
+            self.send_header("Connection", "close")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

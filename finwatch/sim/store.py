@@ -157,12 +157,12 @@ class Database:
 
     @property
     def version(self) -> str:
-        """`17.0` or `18.0`."""
+        """`17.0`, `18.0` or `19.0`."""
         return self.catalogue.version
 
     @property
     def major(self) -> int:
-        """17 or 18."""
+        """17, 18 or 19."""
         return self.catalogue.major
 
     def now(self) -> datetime:

@@ -148,6 +148,7 @@ class Capture:
         if self._reader is not None:
             return
         version = self._transport.version()
+        self._mappings = [one for one in self._mappings if one.serves(version)]
         source = Source(
             self._settings.source, self._settings.database, version, AccountHasher(self._settings.account_key)
         )

@@ -46,12 +46,14 @@ def check(settings: OdooSettings, transport: Transport | None = None) -> Iterato
         what_to_do = f"use {FIRST_VERSION} to {LAST_VERSION}; others are read as the nearest of them"
         yield "version", "warning", f"{version} is not tested", what_to_do
     yield _skew(transport)
-    for model in dict.fromkeys((*_models(), VALUE_MODEL, MESSAGE_MODEL, FIELD_MODEL)):
+    for model in dict.fromkeys((*_models(version), VALUE_MODEL, MESSAGE_MODEL, FIELD_MODEL)):
         yield _readable(transport, model)
 
 
-def _models() -> Iterator[str]:
+def _models(version: int) -> Iterator[str]:
     for mapping in MAPPINGS:
+        if not mapping.serves(version):
+            continue
         yield mapping.model
         yield from (child.model for child in mapping.children)
 

@@ -315,7 +315,7 @@ class Reader:
             message = messages.get(ref(value, "mail_message_id") or "")
             known = self._fields.get(int(ref(value, "field_id") or 0))
             mapping = BY_MODEL.get(str(message.get("model"))) if message else None
-            if message is None or known is None or mapping is None:
+            if message is None or known is None or mapping is None or not mapping.serves(self.source.version):
                 continue
             try:
                 if known.kind == "selection" and not tracking.is_twin(mapping.model, known.model):

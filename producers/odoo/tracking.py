@@ -17,6 +17,7 @@ from typing import Any
 
 from producers.odoo.accounts import mask_ibans, masked
 from producers.odoo.errors import Malformed
+from producers.odoo.mapping.expense_reports import STATES_19
 from producers.odoo.values import Row, decimal, moment, parse_moment, ref, text
 
 VALUE_MODEL = "mail.tracking.value"
@@ -230,15 +231,23 @@ def _expense_report(field: str, old: str | None, new: str | None) -> Meaning:
         return Meaning("paid") if new == "paid" else CHANGED
     if field != "state":
         return CHANGED
-    if new == "submit":
+    # 17 and 18: submit, approve, post, done, cancel; 19, of an expense by itself: the longer words.
+    if new in ("submit", "submitted"):
         return Meaning("submitted", *_EXPENSE_STEP)
-    if new == "approve":
-        return Meaning("approved", *_EXPENSE_STEP, decision="approved") if old in ("draft", "submit") else CHANGED
-    if new == "cancel":
+    if new in ("approve", "approved"):
+        decided = old in ("draft", "submit", "submitted")
+        return Meaning("approved", *_EXPENSE_STEP, decision="approved") if decided else CHANGED
+    if new in ("cancel", "refused"):
         return Meaning("rejected", *_EXPENSE_STEP, decision="rejected")
     if new == "draft":
-        return Meaning("withdrawn", *_EXPENSE_STEP) if old == "submit" else Meaning("reset")
-    return {"post": Meaning("posted"), "done": Meaning("paid")}.get(new or "", CHANGED)
+        return Meaning("withdrawn", *_EXPENSE_STEP) if old in ("submit", "submitted") else Meaning("reset")
+    return {
+        "post": Meaning("posted"),
+        "posted": Meaning("posted"),
+        "in_payment": Meaning("payment_requested"),
+        "done": Meaning("paid"),
+        "paid": Meaning("paid"),
+    }.get(new or "", CHANGED)
 
 
 def _payment(field: str, old: str | None, new: str | None) -> Meaning:
@@ -278,6 +287,13 @@ def meaning(entity: str, change: Tracked) -> Meaning:
     return CHANGED if of_entity is None else of_entity(change.field, change.old, change.new)
 
 
+def _told(change: Tracked, value: str | None) -> str | None:
+    """A value in the words of the document's state."""
+    if change.model == "hr.expense" and change.field == "state":
+        return STATES_19.get(value or "", value)
+    return value
+
+
 def transition_body(change: Tracked, entity: str, responsible: str | None) -> Mapping[str, Any]:
     """Body of a Transition record. `responsible` is named only for a submission: who is asked next."""
     found = meaning(entity, change)
@@ -285,8 +301,8 @@ def transition_body(change: Tracked, entity: str, responsible: str | None) -> Ma
         "activity": found.activity,
         "label": change.label,
         "field": change.field,
-        "old_value": change.old,
-        "new_value": change.new,
+        "old_value": _told(change, change.old),
+        "new_value": _told(change, change.new),
         "step": found.step,
         "role": found.role,
         "decision": found.decision,

@@ -32,7 +32,8 @@ from finwatch.sim.people import Person, Staff, Vendor, iban, lay_foundations
 from finwatch.sim.rpc import Service
 from producers.odoo.accounts import AccountHasher
 from producers.odoo.capture import Capture, CaptureSettings
-from producers.odoo.mapping import BY_MODEL, MAPPINGS
+from producers.odoo.mapping import BY_MODEL
+from producers.odoo.mapping import MAPPINGS as EVERY_MAPPING
 from producers.odoo.mapping.spec import Source
 from producers.odoo.reader import Reader
 from producers.odoo.transport import classify
@@ -46,6 +47,7 @@ KEY = b"k" * 32
 LANGUAGES = ("en_US", "fr_FR")
 # Odoo counts these by plain SQL, so a partner's stamp does not tell.
 COUNTED = {"supplier_rank": None, "customer_rank": None}
+MAPPINGS = [mapping for mapping in EVERY_MAPPING if mapping.serves(17) and mapping.serves(18)]
 PARENTS = {child.model: (mapping.model, child.parent) for mapping in MAPPINGS for child in mapping.children}
 FAST_SEEDS = range(int(os.environ.get("FINWATCH_TEST_SEED", "0")), int(os.environ.get("FINWATCH_TEST_SEED", "0")) + 30)
 

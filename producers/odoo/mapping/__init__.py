@@ -31,6 +31,7 @@ MAPPINGS: tuple[Mapping, ...] = (
     moves.MAPPING,
     payments.MAPPING,
     expense_reports.MAPPING,
+    expense_reports.MAPPING_19,
     bank_lines.MAPPING,
 )
 BY_MODEL = {mapping.model: mapping for mapping in MAPPINGS}

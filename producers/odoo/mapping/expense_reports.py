@@ -1,4 +1,8 @@
-"""hr.expense.sheet with its hr.expense rows (17 and 18; the model is gone in 19)."""
+"""Expense reports: up to 18 hr.expense.sheet with its hr.expense rows, from 19 on each hr.expense by itself.
+
+19 dropped the report: an expense is submitted, approved, posted and paid alone. It becomes a report of one line, and
+its states are told in the words of the report's, so that what reads them knows one set of words.
+"""
 
 from typing import Any
 
@@ -43,8 +47,41 @@ def document(row: Row, lines: Lines, _source: Source) -> Document:
     return Document("expense_report", ref(row, "company_id"), body)
 
 
+STATES_19 = {
+    "submitted": "submit",
+    "approved": "approve",
+    "posted": "post",
+    "in_payment": "post",  # of a report, the payment state tells that
+    "paid": "done",
+    "refused": "cancel",
+}
+"""The report's word for a state of an expense in 19; `draft` is the same."""
+_PAYMENT_STATES_19 = {"in_payment": "in_payment", "paid": "paid"}
+
+
+def expense(row: Row, _lines: Lines, _source: Source) -> Document:
+    """An expense of 19. `responsible` is who is asked, and once it is approved who approved."""
+    state = text(row, "state")
+    body = {
+        "name": text(row, "name"),
+        "state": STATES_19.get(state or "", state),
+        "payment_state": _PAYMENT_STATES_19.get(state or "", "not_paid"),
+        "employee_id": ref(row, "employee_id"),
+        "responsible": ref(row, "manager_id"),
+        "department_id": ref(row, "department_id"),
+        "currency": ref_name(row, "company_currency_id"),  # that of total_amount; currency_id is the receipt's
+        "amount_total": number(row, "total_amount"),
+        "accounting_date": None,  # its entry has one
+        "approved_at": moment(row, "approval_date"),
+        **stamps(row),
+        "lines": [line(row)],
+    }
+    return Document("expense_report", ref(row, "company_id"), body)
+
+
 MAPPING = Mapping(
     model="hr.expense.sheet",
+    until=18,
     entities=("expense_report",),
     fields=Fields(
         (
@@ -64,4 +101,28 @@ MAPPING = Mapping(
     ),
     children=(LINE,),
     map=document,
+)
+
+MAPPING_19 = Mapping(
+    model="hr.expense",
+    since=19,
+    entities=("expense_report",),
+    fields=Fields(
+        (
+            "name",
+            "state",
+            "employee_id",
+            "manager_id",
+            "department_id",
+            "company_currency_id",
+            "product_id",
+            "quantity",
+            "total_amount",
+            "date",
+            "approval_date",
+            "company_id",
+            *STAMPS,
+        )
+    ),
+    map=expense,
 )

@@ -87,6 +87,16 @@ def _checked(row: Row, source: Source) -> bool | None:
     return None if to_check is None else not to_check
 
 
+def _report(row: Row, source: Source) -> str | None:
+    """Expense report that a bill reimburses: 17 and 18 name it, from 19 on expenses name their receipt.
+
+    A receipt may be of several expenses of one employee: the first stands for all.
+    """
+    if source.version < 19:
+        return ref(row, "expense_sheet_id")
+    return next(iter(refs(row, "expense_ids")), None)
+
+
 def printed_number(row: Row, field: str = "name") -> str | None:
     """Printed number; a draft's is empty (18) or `/` (17)."""
     name = text(row, field)
@@ -139,7 +149,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     if entity != "entry":
         body["payment_term_id"] = ref(row, "invoice_payment_term_id")
     if entity == "bill":
-        report = ref(row, "expense_sheet_id")
+        report = _report(row, source)
         body["expense_report_key"] = source.key("expense_report", report) if report else None
     return Document(entity, ref(row, "company_id"), body)
 
@@ -180,7 +190,7 @@ MAPPING = Mapping(
             "company_id",
             *STAMPS,
         ),
-        {17: ("to_check",), 18: ("checked",)},
+        {17: ("to_check",), 18: ("checked",), 19: ("checked", "expense_ids")},
     ),
     children=(LINE,),
     map=document,

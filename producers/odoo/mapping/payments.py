@@ -6,10 +6,22 @@ from producers.odoo.mapping.spec import STAMPS, Document, Fields, Joined, Lines,
 from producers.odoo.values import Row, day, number, ref, ref_name, refs, text
 
 
+def _bill_keys(row: Row, source: Source) -> list[str]:
+    """Documents that the payment pays: 18 keeps them, 17 works them out of what its entry is reconciled with.
+
+    In 17 a payment that is not reconciled yet therefore names none.
+    """
+    if source.version < 18:
+        return [source.key("bill", one) for one in refs(row, "reconciled_bill_ids")] + [
+            source.key("invoice", one) for one in refs(row, "reconciled_invoice_ids")
+        ]
+    entity = "bill" if row.get("partner_type") == "supplier" else "invoice"
+    return [source.key(entity, one) for one in refs(row, "invoice_ids")]
+
+
 def document(row: Row, _lines: Lines, source: Source) -> Document:
     """A payment. Whoever created it paid: the register wizard creates and posts in one transaction, untracked."""
     own = source.version >= 18
-    entity = "bill" if row.get("partner_type") == "supplier" else "invoice"
     body = {
         "name": printed_number(row, "name" if own else "move_id.name"),
         "state": text(row, "state" if own else "move_id.state"),
@@ -25,7 +37,7 @@ def document(row: Row, _lines: Lines, source: Source) -> Document:
         "method": ref_name(row, "payment_method_id"),
         "bank_account_id": ref(row, "partner_bank_id"),
         "entry_id": ref(row, "move_id"),
-        "bill_keys": [source.key(entity, one) for one in refs(row, "invoice_ids")],
+        "bill_keys": _bill_keys(row, source),
         **stamps(row),
     }
     return Document("payment", ref(row, "company_id" if own else "move_id.company_id"), body)
@@ -47,7 +59,10 @@ MAPPING = Mapping(
             "move_id",
             *STAMPS,
         ),
-        {18: ("name", "state", "date", "journal_id", "memo", "invoice_ids", "company_id")},
+        {
+            17: ("reconciled_bill_ids", "reconciled_invoice_ids"),
+            18: ("name", "state", "date", "journal_id", "memo", "invoice_ids", "company_id"),
+        },
     ),
     joined=(
         Joined(

@@ -9,7 +9,9 @@ from producers.odoo.accounts import AccountHasher
 from producers.odoo.values import Domain, Row, moment, ref
 
 FIRST_VERSION = 17
-LAST_VERSION = 18
+LAST_VERSION = 19
+LAST_MEASURED = 18
+"""What is said of versions above is from Odoo's documentation and source, not from a running server."""
 # Read of every model: when, by whom.
 STAMPS = ("create_uid", "create_date", "write_uid", "write_date")
 
@@ -33,7 +35,7 @@ class Source:
 class Fields:
     """Fields to read: of every version, and of single versions only.
 
-    A version above `LAST_VERSION` that is not named reads what the one before it does.
+    A version above `LAST_MEASURED` that is not named reads what the one before it does.
     """
 
     common: tuple[str, ...]
@@ -42,7 +44,7 @@ class Fields:
     def of(self, version: int) -> tuple[str, ...]:
         """Fields of `version`."""
         known = max(version, FIRST_VERSION)
-        while known > LAST_VERSION and known not in self.only:
+        while known > LAST_MEASURED and known not in self.only:
             known -= 1
         return self.common + self.only.get(known, ())
 
@@ -91,7 +93,8 @@ class Mapping:
     """How one model is read and what it becomes.
 
     `stamped` is False for models whose changes Odoo writes without moving write_date (plain SQL, as for ir.cron): the
-    sweep then reads them whole, as no stamp tells what changed.
+    sweep then reads them whole, as no stamp tells what changed. `since` and `until` are the first and the last version
+    in which the model is a document of its own.
     """
 
     model: str
@@ -103,6 +106,12 @@ class Mapping:
     joined: tuple[Joined, ...] = ()
     context: MappingOf[str, Any] = field(default_factory=dict)
     stamped: bool = True
+    since: int = FIRST_VERSION
+    until: int | None = None
+
+    def serves(self, version: int) -> bool:
+        """Whether the model is captured in this version."""
+        return self.since <= max(version, FIRST_VERSION) and (self.until is None or version <= self.until)
 
 
 def stamps(row: Row) -> dict[str, Any]:

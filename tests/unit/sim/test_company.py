@@ -88,6 +88,25 @@ def test_every_kind_of_anomaly_occurs() -> None:
     assert {label.kind for label in finished().labels} == set(LabelKind)
 
 
+def test_19_lives_through_the_same_with_expenses_by_themselves() -> None:
+    """The same cases at the same times; ids of what both versions have are the same."""
+    older, newer = finished("18.0"), finished("19.0")
+    assert "hr.expense.sheet" not in newer.db.tables
+    assert len(rows(newer, "hr.expense")) == len(rows(older, "hr.expense.sheet"))
+
+    def comparable(company: Company) -> list[tuple[Any, ...]]:
+        model = {"hr.expense": "hr.expense.sheet"}
+        return [(one.kind, model.get(one.model, one.model), one.ids, one.at, one.until) for one in company.labels]
+
+    assert comparable(newer) == comparable(older)
+    for expense in rows(newer, "hr.expense").values():
+        move = rows(newer, "account.move").get(expense.get("account_move_id") or 0)
+        assert (move is not None) == (expense["state"] in ("posted", "paid"))
+        if move is not None:
+            assert (move["move_type"], move["ref"]) == ("in_receipt", expense["name"])
+            assert newer.db.children("account.move", move["id"], "expense_ids") == [expense["id"]]
+
+
 def test_nothing_happens_before_its_time_or_outside_working_hours() -> None:
     company = Company(seed=3, weeks=1)
     company.advance(company.start + timedelta(days=2))
