@@ -33,6 +33,7 @@ def capture(
     from finwatch.local.access import settings_for
     from finwatch.runtime.logging import configure_logging
     from producers.odoo import run
+    from producers.odoo.run import tune_memory
 
     settings = settings_for(embedded)
     if poll_interval is not None:
@@ -52,6 +53,7 @@ def capture(
         from finwatch.local.embedded import producer_gate
 
         gate = producer_gate(settings)
+    tune_memory()
     published = run(settings, stop_on_signals(), once=once, gate=gate)
     if json:
         show_json({"source": settings.odoo.source, "events": published})

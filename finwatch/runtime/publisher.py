@@ -26,6 +26,7 @@ FIXED: Mapping[str, Any] = {
     "log_level": 0,
 }
 DEADLINE_SECONDS = 120.0
+_SERVED_EVERY = 100
 
 
 class PublishFailed(Exception):
@@ -91,7 +92,9 @@ class KafkaPublisher:
         deadline: float = DEADLINE_SECONDS,
         clock: Clock | None = None,
     ) -> None:
-        self._producer = Producer({**config, **FIXED, "message.timeout.ms": int(deadline * 1000)})
+        told = {"message.timeout.ms": int(deadline * 1000), "delivery.report.only.error": gate is None}
+        self._producer = Producer({**config, **FIXED, **told})
+        self._unserved = 0
         self._gate = gate
         self._gated = gated
         self._stop = stop
@@ -127,7 +130,12 @@ class KafkaPublisher:
                 self._failure = f"a record for {topic} cannot be produced: {_name(error)}"
                 self._raise_failure()
             break
-        self._producer.poll(0)
+        # Reports are few without a gate (failures only), and flush serves them all: asking for each record costs more
+        # than handing it over.
+        self._unserved += 1
+        if self._gate is not None or self._unserved >= _SERVED_EVERY:
+            self._unserved = 0
+            self._producer.poll(0)
 
     def flush(self) -> None:
         """See Publisher."""

@@ -227,6 +227,8 @@ def _distribute(tree: Any, *, negate: bool) -> Any:
 def _bounds(table: Table, tree: Any) -> tuple[frozenset[int] | None, int]:
     """What a top-level conjunction says about ids, directly or through an index; (None, 0) when nothing."""
     if tree[0] == "&":
+        if (found := _of_records(table, tree)) is not None:
+            return found, 0
         left_ids, left_after = _bounds(table, tree[1])
         right_ids, right_after = _bounds(table, tree[2])
         ids = right_ids if left_ids is None else left_ids if right_ids is None else left_ids & right_ids
@@ -242,6 +244,21 @@ def _bounds(table: Table, tree: Any) -> tuple[frozenset[int] | None, int]:
     elif tree[0] == "leaf":
         return _indexed(table, *tree[1:]), 0
     return None, 0
+
+
+def _of_records(table: Table, tree: Any) -> frozenset[int] | None:
+    """Messages of given records, asked as Odoo's own index holds them: `model = m and res_id in ids`."""
+    if "res_id" not in table.links or tree[1][0] != "leaf" or tree[2][0] != "leaf":
+        return None
+    leaves = {leaf[1]: leaf[2:] for leaf in tree[1:]}
+    if "model" not in leaves or "res_id" not in leaves or leaves["model"][0] != "=":
+        return None
+    model, (operator, right) = leaves["model"][1], leaves["res_id"]
+    ids = right if operator == "in" else [right] if operator == "=" else None
+    if not ids or not all(isinstance(i, int) and i for i in ids):
+        return None
+    index = table.links["res_id"]
+    return frozenset(message for i in ids for message in index.get((model, i), ()))
 
 
 def _indexed(table: Table, name: Any, operator: str, right: Any) -> frozenset[int] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Za-z]")
 # Country, check digits, 11 to 30 characters, in one piece or in groups of four.
 _IBAN = re.compile(r"\b[A-Za-z]{2}\d{2}(?:[ ]?[0-9A-Za-z]){11,30}\b")
+_SHORTEST = 15
 MINIMUM_KEY_BYTES = 16
 
 
@@ -32,8 +33,8 @@ def _is_iban(candidate: str) -> bool:
 
 def mask_ibans(free_text: str | None) -> str | None:
     """`free_text` with every valid IBAN in it masked; memos and bank labels often hold the payee's."""
-    if free_text is None:
-        return None
+    if free_text is None or len(free_text) < _SHORTEST or _IBAN.search(free_text) is None:
+        return free_text
 
     def replace(found: re.Match[str]) -> str:
         # The pattern is greedy and may run into a following word: try shorter ends at the blanks.

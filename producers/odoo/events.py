@@ -1,10 +1,9 @@
 """Records with their event header and deterministic ids. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -21,11 +20,10 @@ HEARTBEAT = "finwatch.Heartbeat"
 HASH_BYTES = 16
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 # Who wrote last, and nothing else, changes when somebody saves a record as it was.
-_NOT_CONTENT = frozenset({"written_by"})
+_NOT_CONTENT = "written_by"
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One record to publish: its topic's entity, its Avro full name, key and content."""
 
     entity: str
@@ -34,8 +32,7 @@ class Event:
     content: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(NamedTuple):
     """How a record was found, common to all events of one read."""
 
     op: Op
@@ -44,14 +41,18 @@ class Sighting:
     observed_at: datetime
 
 
+_FIRST = {entity: bytes((number,)) for number, entity in enumerate(ENTITIES, start=1)}
+
+
 def content_hash(document: Document) -> bytes:
     """16 bytes over what a document says, apart from when and by whom it was last written.
 
     The first byte is the entity's (never 0), so that a record that is gone can still be named: see `entity_of`.
     """
-    content = {name: value for name, value in document.body.items() if name not in _NOT_CONTENT}
+    content = dict(document.body)
+    content.pop(_NOT_CONTENT, None)
     encoded = _encoder.encode((document.company_id, content))
-    return bytes((ENTITIES.index(document.entity) + 1,)) + blake2b(encoded, digest_size=HASH_BYTES - 1).digest()
+    return _FIRST[document.entity] + blake2b(encoded, digest_size=HASH_BYTES - 1).digest()
 
 
 def entity_of(digest: bytes) -> str:
@@ -89,7 +90,7 @@ def state_event(
     header = _header(source, model, document.entity, str(record_id), seen)
     content = header | {
         "event_id": deterministic_id(
-            "state", source.name, document.entity, record_id, digest.hex(), to_micros(written_at)
+            f"state\x1f{source.name}\x1f{document.entity}\x1f{record_id}\x1f{digest.hex()}\x1f{to_micros(written_at)}"
         ),
         "company_id": document.company_id,
         "occurred_at": written_at,
@@ -109,7 +110,9 @@ def created_event(source: Source, model: str, record_id: int, document: Document
     header = _header(source, model, document.entity, str(record_id), seen)
     content = header | {
         "op": "r" if seen.mode == "snapshot" else "c",
-        "event_id": deterministic_id("created", source.name, document.entity, record_id, to_micros(at)),
+        "event_id": deterministic_id(
+            f"created\x1f{source.name}\x1f{document.entity}\x1f{record_id}\x1f{to_micros(at)}"
+        ),
         "company_id": document.company_id,
         "occurred_at": at,
         "actor": document.body.get("created_by"),
@@ -136,7 +139,9 @@ def transition_event(source: Source, change: Tracked, document: Document, seen: 
     content = header | {
         "mode": seen.mode if seen.mode in ("snapshot", "sweep") else "tracking",
         "op": "r" if seen.mode == "snapshot" else "u",
-        "event_id": deterministic_id("tracking", source.name, document.entity, change.record_id, change.value_id),
+        "event_id": deterministic_id(
+            f"tracking\x1f{source.name}\x1f{document.entity}\x1f{change.record_id}\x1f{change.value_id}"
+        ),
         "company_id": document.company_id,
         "occurred_at": change.at,
         "actor": change.actor,

@@ -320,8 +320,7 @@ class Reader:
             try:
                 if known.kind == "selection" and not tracking.is_twin(mapping.model, known.model):
                     self._learn_labels(known)
-                children = frozenset(child.model for child in mapping.children)
-                change = tracking.decode(value, message, known, self._labels, children)
+                change = tracking.decode(value, message, known, self._labels, mapping.child_models)
             except Malformed as error:
                 self._malformed(tracking.VALUE_MODEL, error)
                 continue

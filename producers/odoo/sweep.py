@@ -14,8 +14,9 @@ Does not own: reading (reader), publishing and its order (capture).
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 from producers.odoo import tracking
 from producers.odoo.mapping.spec import Lines, Mapping
@@ -34,14 +35,33 @@ FEW = 20
 """So many missing at once are never suspicious."""
 
 
+@lru_cache(maxsize=256)
+def stamp_names(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Which columns of a row are its time stamps and those of what it is joined with, sorted."""
+    return tuple(name for name in sorted(columns) if name.endswith("write_date"))
+
+
+Stamps: TypeAlias = tuple[list[tuple[str, Any]], list[tuple[str, int, Any]]]
+"""Time stamps of a document as the source gives them: its own by column, its lines' by model and id."""
+
+
+def stamps_of(row: Row, lines: Lines) -> Stamps:
+    """The time stamps of a document."""
+    own = [(name, row[name]) for name in stamp_names(tuple(row))]
+    return own, [(model, line["id"], line.get("write_date")) for model in sorted(lines) for line in lines[model]]
+
+
 def fingerprint(row: Row, lines: Lines) -> bytes:
     """8 bytes over when a document, what it is joined with and each of its lines was written, and which lines it has.
 
     The same for a document read whole and for its stamps alone. Never all zero.
     """
-    stamps = [(name, row[name]) for name in sorted(row) if name.endswith("write_date")]
-    children = [(model, line["id"], line.get("write_date")) for model in sorted(lines) for line in lines[model]]
-    digest = blake2b(repr((stamps, children)).encode(), digest_size=STAMP_BYTES).digest()
+    return fingerprint_of(stamps_of(row, lines))
+
+
+def fingerprint_of(stamps: Stamps) -> bytes:
+    """As `fingerprint`, of stamps that are at hand."""
+    digest = blake2b(repr(stamps).encode(), digest_size=STAMP_BYTES).digest()
     return digest if any(digest) else b"\x01" * STAMP_BYTES
 
 

@@ -4,17 +4,53 @@ Over RPC an empty value of every type but boolean and number is `false`; many2on
 are UTC without a zone. Numbers are the shortest text of a stored numeric, so Decimal(str(v)) is exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from math import isfinite
-from typing import Any, TypeAlias
+from math import copysign, isfinite
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from producers.odoo.errors import Malformed
 
 Row: TypeAlias = dict[str, Any]
 Domain: TypeAlias = Sequence[Any]
 _SMALLEST = Decimal("0.000001")  # scale of the schemas' decimals; stored values never have more places
+_KEPT = 16_384
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Known(dict[K, V], Generic[K, V]):
+    """Values made before: dates, stamps and amounts of a document, and of its neighbours, come again and again."""
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, given: K) -> V:
+        made = self._make(given)
+        if len(self) >= _KEPT:
+            self.clear()
+        self[given] = made
+        return made
+
+
+def _aware(given: str) -> datetime:
+    if len(given) == 19 and given[16] == ":":  # as Odoo gives it
+        return datetime.fromisoformat(given + "+00:00")
+    parsed = datetime.fromisoformat(given)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def _short(given: float) -> Decimal | None:
+    """A float of at most six places; None for another."""
+    return Decimal(repr(given)) if -1e15 < given < 1e15 and round(given, 6) == given else None
+
+
+_MOMENTS: _Known[str, datetime] = _Known(_aware)
+_DAYS: _Known[str, date] = _Known(date.fromisoformat)
+_DECIMALS: _Known[float, Decimal | None] = _Known(_short)
+_ZERO, _MINUS_ZERO = Decimal("0.0"), Decimal("-0.0")  # equal as keys, not as text, which content hashes are made of
 
 
 def ref(row: Row, field: str) -> str | None:
@@ -22,7 +58,7 @@ def ref(row: Row, field: str) -> str | None:
     value = row.get(field)
     if value is None or value is False:
         return None
-    if isinstance(value, list) and value and isinstance(value[0], int):
+    if value.__class__ is list and value and value[0].__class__ is int:
         return str(value[0])
     if isinstance(value, int):
         return str(value)
@@ -50,10 +86,10 @@ def refs(row: Row, field: str) -> list[str]:
 def text(row: Row, field: str) -> str | None:
     """Text; None when empty."""
     value = row.get(field)
-    if value is None or value is False or value == "":
+    if value.__class__ is str:
+        return value or None
+    if value is None or value is False:
         return None
-    if isinstance(value, str):
-        return value
     raise Malformed(f"{field} is not text")
 
 
@@ -85,8 +121,12 @@ def number(row: Row, field: str) -> Decimal | None:
 
 def decimal(value: Any, field: str) -> Decimal:
     """Exact decimal of a JSON number. Raises Malformed for what is not finite or has more than 22 integer digits."""
-    if value.__class__ is float and -1e15 < value < 1e15 and round(value, 6) == value:
-        return Decimal(repr(value))  # nearly all there are: nothing to round
+    if value.__class__ is float:
+        if not value:
+            return _ZERO if copysign(1.0, value) > 0 else _MINUS_ZERO
+        known = _DECIMALS[value]
+        if known is not None:
+            return known  # nearly all there are: nothing to round
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Malformed(f"{field} is not a number")
     result = Decimal(str(value))
@@ -117,7 +157,7 @@ def day(row: Row, field: str) -> date | None:
     if value is None or value is False:
         return None
     try:
-        return date.fromisoformat(value)
+        return _DAYS[value]
     except (TypeError, ValueError):
         raise Malformed(f"{field} is not a date") from None
 
@@ -133,10 +173,9 @@ def moment(row: Row, field: str) -> datetime | None:
 def parse_moment(value: Any, field: str) -> datetime:
     """Aware UTC datetime of Odoo's `YYYY-MM-DD HH:MM:SS[.ffffff]`. Raises Malformed."""
     try:
-        parsed = datetime.fromisoformat(value)
+        return _MOMENTS[value]
     except (TypeError, ValueError):
         raise Malformed(f"{field} is not a datetime") from None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def odoo_moment(at: datetime) -> str:

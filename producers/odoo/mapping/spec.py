@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from producers.odoo.accounts import AccountHasher
@@ -112,6 +113,11 @@ class Mapping:
     def serves(self, version: int) -> bool:
         """Whether the model is captured in this version."""
         return self.since <= max(version, FIRST_VERSION) and (self.until is None or version <= self.until)
+
+    @cached_property
+    def child_models(self) -> frozenset[str]:
+        """Models of the children."""
+        return frozenset(child.model for child in self.children)
 
 
 def stamps(row: Row) -> dict[str, Any]:

@@ -294,3 +294,14 @@ def test_domains_mean_what_sql_makes_of_them(rows: list[dict[str, Any]], domain:
         expected = [r[0] for r in sql.execute(f"SELECT id FROM move WHERE {where} ORDER BY id", parameters)]
     sql.close()
     assert search(db, "account.move", domain, order="id") == expected
+
+
+def test_messages_of_records_are_found_by_their_index_and_no_others() -> None:
+    db = _database()
+    for message, (model, record) in enumerate([("a.b", 1), ("account.move", 1), ("account.move", 2), (None, 1)], 1):
+        db.tables["mail.message"].put({"id": message, "model": model, "res_id": record})
+    wanted = [("model", "=", "account.move"), ("res_id", "in", [1, 3])]
+    assert search(db, "mail.message", wanted, order="id") == [2]
+    assert search(db, "mail.message", wanted[::-1], order="id") == [2]
+    assert search(db, "mail.message", ["|", *wanted], order="id") == [1, 2, 3, 4]
+    assert search(db, "mail.message", [*wanted, ("id", ">", 2)], order="id") == []

@@ -83,3 +83,13 @@ def test_a_domain_literal_is_utc_with_microseconds_and_no_zone() -> None:
 def test_a_value_of_another_type_is_refused_by_field(read: Any, value: Any) -> None:
     with pytest.raises(Malformed, match="some_field"):
         read({"some_field": value}, "some_field")
+
+
+def test_zero_keeps_its_sign_whatever_was_read_before() -> None:
+    """0.0 and -0.0 are equal, and content hashes are made of their text."""
+    assert [str(values.decimal(value, "x")) for value in (0.0, -0.0, 0.0, -0.0)] == ["0.0", "-0.0", "0.0", "-0.0"]
+
+
+def test_a_moment_read_again_is_the_same_object() -> None:
+    assert values.parse_moment("2026-11-22 03:19:52", "x") is values.parse_moment("2026-11-22 03:19:52", "x")
+    assert values.parse_moment("2026-11-22 03:19+01", "x") == datetime(2026, 11, 22, 2, 19, tzinfo=UTC)
