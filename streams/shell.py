@@ -36,7 +36,7 @@ from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.history import History, HistoryRecord
 from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
-from finwatch.runtime.topics import CLOCK, DEAD_LETTER, EXCEPTION, FINDING, RELATION, STEP, state_topic
+from finwatch.runtime.topics import CLOCK, DEAD_LETTER, EXCEPTION, FINDING, RATE, RELATION, STEP, state_topic
 from schemas.codec import Decoder
 from streams.checkpoint import StateDamaged
 from streams.deadletters import Budget, TooManyDeadLetters
@@ -48,7 +48,7 @@ from streams.partition import Counts, Encode, Partition, Processor
 from streams.rows import RowStore
 from streams.stage import Stage
 
-OUTPUTS = (RELATION, STEP, CLOCK, EXCEPTION, FINDING, DEAD_LETTER)
+OUTPUTS = (RELATION, STEP, CLOCK, EXCEPTION, FINDING, RATE, DEAD_LETTER)
 """Topics whose records the store keeps and a rebuild would emit again. KPI partials are not: they are said anew."""
 
 _TICK_SECONDS = 0.1

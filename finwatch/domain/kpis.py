@@ -31,7 +31,6 @@ class KpiSpec(NamedTuple):
 # Business days that an open step has waited: the band of an age is the last whose lower bound it has reached.
 BANDS: tuple[tuple[str, int], ...] = (("0-1", 0), ("1-3", 1), ("3-5", 3), ("5-10", 5), (">10", 10))
 COHORTS: tuple[tuple[str, int], ...] = (("7d", 7), ("30d", 30))
-COHORT_DAYS_KEPT = 35
 
 _SPECS = (
     KpiSpec(

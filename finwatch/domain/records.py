@@ -137,6 +137,25 @@ class Kpi(Struct, gc=False):
     denominator: float | None = None
 
 
+class Rate(Struct, gc=False):
+    """One input partition's part of an exception rate of one window; parts are merged by adding."""
+
+    rate_id: str
+    version: int
+    source: str
+    entity: str
+    type: str
+    window_start: int
+    window_end: int
+    status: str
+    corrections: int
+    numerator: int
+    denominator: int
+    part: str
+    policy_version: str
+    updated_at: int
+
+
 class Relation(Struct, gc=False):
     """A fact about a document, keyed by what it relates to."""
 
@@ -170,6 +189,7 @@ AVRO_NAMES: Mapping[type[Struct], str] = MappingProxyType(
         ExceptionRecord: "finwatch.Exception",
         Finding: "finwatch.Finding",
         Kpi: "finwatch.Kpi",
+        Rate: "finwatch.Rate",
         Relation: "finwatch.Relation",
     }
 )

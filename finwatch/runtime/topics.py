@@ -42,6 +42,7 @@ STEP = "finance.step.v1"
 CLOCK = "finance.clock.v1"
 EXCEPTION = "finance.exception.v1"
 FINDING = "finance.finding.v1"
+RATE = "finance.rate.v1"
 KPI = "finance.kpi.v1"
 DEAD_LETTER = "finance.dlq.v1"
 DOCUMENTS_STATE = "finwatch.documents.state"
@@ -117,6 +118,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     _output(CLOCK, "Clock", "Service-level clocks, keyed by document."),
     _output(EXCEPTION, "Exception", "Exceptions, keyed by document."),
     _output(FINDING, "Finding", "Findings, keyed by finding."),
+    _output(RATE, "Rate", "Parts of exception rates by window, keyed by rate and part."),
     TopicSpec(KPI, ("finwatch.Kpi",), "compact", None, "Parts of KPIs, keyed by KPI, labels and partition."),
     _output(DEAD_LETTER, "DeadLetter", "Records that could not be processed, with their untouched bytes."),
     TopicSpec(DOCUMENTS_STATE, (), "compact", None, "State of the documents stage as branches of checkpoints."),

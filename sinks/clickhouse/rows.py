@@ -33,6 +33,7 @@ _VERSIONED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "finwatch.Clock": (("clock_states",), "clock_id"),
     "finwatch.Exception": (("exception_states",), "exception_id"),
     "finwatch.Finding": (("finding_states", "finding_log"), "finding_id"),
+    "finwatch.Rate": (("rate_states", "rate_log"), "rate_id"),
 }
 _ALLOWED: Mapping[str, frozenset[str]] = {spec.name: frozenset(spec.records) for spec in TOPICS}
 # A relation is the streams' own traffic between their stages: it is kept in the raw log and has no table.
@@ -51,6 +52,8 @@ ORDER = (
     "exception_states",
     "finding_log",
     "finding_states",
+    "rate_log",
+    "rate_states",
     "kpi_parts",
     "dead_letter_log",
 )

@@ -37,7 +37,7 @@ from finwatch.domain.policy import ExceptionSection, Policy, PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOPICS
 from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
-from streams.agents import tally
+from streams.agents import tally, windows
 from streams.agents.detector import Change, DocumentDetector
 from streams.agents.tally import Tally
 from streams.stage import InvalidEvent, View
@@ -189,7 +189,7 @@ class DocumentsStage:
         subject = Subject(document, event.source, entity, event.record_id, row.company_id)
         counts = view.get(scope.tally_key, Tally) or tally.tally_of(view, event.source)
         if new:
-            tally.enter_cohort(counts, row.day, entity)
+            windows.count(view, event.source, counts, row.day, entity, policy, row.at)
         self._publish(view, row, subject, scope, counts, touched, content_changed)
         for detector in scope.detectors if content_changed else scope.watching:
             detector.changed(
@@ -214,7 +214,11 @@ class DocumentsStage:
         return None
 
     def advance(self, view: View, key: str, now: int) -> None:
-        """Fire what is due on a document by ``now``."""
+        """Fire what is due on a document, or of a window of rates, by ``now``."""
+        if key.startswith(windows.PREFIX):
+            source, _ = windows.source_and_day(key)
+            windows.advance(view, key, self._policies.of(source))
+            return
         row = view.get(key, DocumentState)
         if row is None:
             return
@@ -339,9 +343,11 @@ class DocumentsStage:
             if had_finding:
                 tally.move(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{severity}", "")
             state.counted = ""
-        if not state.in_cohort and state.status != "retracted":
-            state.in_cohort = True
-            tally.enter_cohort(counts, row.day, f"{entity}|{name}")
+        in_cohort = state.status != "retracted"
+        if state.in_cohort != in_cohort:
+            state.in_cohort = in_cohort
+            number = 1 if in_cohort else -1
+            windows.count(view, subject.source, counts, row.day, f"{entity}|{name}", policy, row.at, number)
 
     @staticmethod
     def _count_step(view: View, source: str, entity: str, company: str, counts: Tally, step: StepState) -> None:

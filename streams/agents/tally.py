@@ -15,7 +15,6 @@ from msgspec import Struct
 from finwatch.domain.calendar import DAY, SECOND, Calendar
 from finwatch.domain.kpis import (
     CATALOGUE,
-    COHORT_DAYS_KEPT,
     COHORTS,
     OpenDays,
     OpenStarts,
@@ -24,6 +23,7 @@ from finwatch.domain.kpis import (
     oldest,
 )
 from finwatch.domain.policy import PolicySet
+from finwatch.domain.rates import KEPT_DAYS
 from finwatch.domain.records import Kpi
 from streams.stage import View
 
@@ -77,18 +77,18 @@ def add(tally: Tally, label: str, number: int = 1) -> None:
     tally.counts[label] = tally.counts.get(label, 0) + number
 
 
-def enter_cohort(tally: Tally, day: int, label: str) -> None:
+def enter_cohort(tally: Tally, day: int, label: str, number: int = 1) -> None:
     """Count something in the cohort of a day; cohorts beyond the longest window are dropped."""
     days = tally.days
     counts = days.get(day)
     if counts is None:
         newest = max(days, default=day)
-        if day < newest - COHORT_DAYS_KEPT:
+        if day < newest - KEPT_DAYS:
             return
         counts = days[day] = {}
-        for old in [d for d in days if d < max(newest, day) - COHORT_DAYS_KEPT]:
+        for old in [d for d in days if d < max(newest, day) - KEPT_DAYS]:
             del days[old]
-    counts[label] = counts.get(label, 0) + 1
+    counts[label] = counts.get(label, 0) + number
 
 
 def open_start(view: View, source: str, tally: Tally, start: int, label: str) -> None:

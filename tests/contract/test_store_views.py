@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from finwatch.domain.kpis import CATALOGUE, KpiSpec
+from finwatch.domain.kpis import CATALOGUE, KpiSpec, wilson
 from finwatch.runtime.config import ClickHouseSettings
 from finwatch.runtime.store import connect
 from schemas.catalogue import current
@@ -54,6 +54,8 @@ VIEWS = {
     "exceptions": fields("Exception") | COORDINATES,
     "findings": fields("Finding") | COORDINATES,
     "finding_versions": fields("Finding") | COORDINATES,
+    "exception_rates": {"source", "entity", "type", "window_start", "window_end", "status", "numerator", "denominator"}
+    | {"rate", "low", "high", "corrections", "parts"},
     "kpis": {"kpi", "labels", "label", "value", "numerator", "denominator", "parts", "at"},
     "dead_letters": fields("DeadLetter"),
     "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
@@ -108,3 +110,18 @@ def test_a_figure_in_sql_is_merged_as_the_catalogue_says(client: Any, spec: KpiS
         )
     found = client.query("SELECT value, parts FROM finwatch.kpis WHERE kpi = {k:String}", parameters={"k": spec.name})
     assert found.result_rows == [(3 / 8 if rate else 5.0 if spec.merge == "max" else 8.0, 2)]
+
+
+def test_parts_of_a_rate_are_added_and_carry_wilsons_interval(client: Any) -> None:
+    for part, status, numerator, denominator in (("a/0", "final", 1, 10), ("a/1", "provisional", 2, 30)):
+        client.command(
+            "INSERT INTO finwatch.rate_states "
+            "(rate_id, version, source, entity, type, window_start, window_end, status, numerator, denominator, part) "
+            f"VALUES ('{part}', 1, 's', 'bill', 'overdue', '2026-03-02 00:00:00', '2026-03-03 00:00:00', '{status}', "
+            f"{numerator}, {denominator}, '{part}')"
+        )
+    columns = "numerator, denominator, rate, low, high, status, parts"
+    (row,) = client.query(f"SELECT {columns} FROM finwatch.exception_rates").result_rows
+    assert row[:3] == (3, 40, 3 / 40)
+    assert row[3:5] == pytest.approx(wilson(3, 40))
+    assert row[5:] == ("provisional", 2)

@@ -166,6 +166,23 @@ def test_every_panel_of_a_kpi_answers_from_the_demo(
         assert float(instant(prometheus, wanted["Approvals waiting"])[0]["value"][1]) == waiting > 0
 
 
+def test_exception_rates_are_the_counts_of_their_cohorts(store: StoreServer) -> None:
+    """Window by window, what the stream published equals what the store can count."""
+    rates = store.ask("SELECT entity, type, window_start, numerator, denominator FROM exception_rates")
+    assert sum(row[3] for row in rates) > 0
+    counted = store.ask(
+        "WITH entered AS (SELECT document_key, entity, toStartOfDay(min(occurred_at)) AS day FROM events "
+        "WHERE mode != 'deleted' GROUP BY document_key, entity) "
+        "SELECT entity, type, day, uniqExact(document_key) FROM exceptions "
+        "JOIN entered USING (document_key, entity) WHERE status != 'retracted' GROUP BY entity, type, day"
+    )
+    published = {(entity, kind, day): number for entity, kind, day, number, _ in rates if number}
+    windows = {(entity, day) for entity, _, day, _, _ in rates}
+    assert published == {
+        (entity, kind, day): number for entity, kind, day, number in counted if (entity, day) in windows
+    }
+
+
 def test_nothing_is_a_dead_letter(store: StoreServer) -> None:
     assert store.ask("SELECT reason, count() FROM dead_letters GROUP BY reason") == []
 

@@ -1,0 +1,87 @@
+"""Keeps the windows of exception rates beside the cohorts they are made of, and publishes them.
+
+Rows: ``w:<source>:<day>``, with a timer for the window's end, for the end of its settling, and for its removal.
+"""
+
+from __future__ import annotations
+
+from finwatch.domain import rates
+from finwatch.domain.calendar import DAY
+from finwatch.domain.identity import deterministic_id
+from finwatch.domain.policy import Policy
+from finwatch.domain.rates import Window
+from finwatch.domain.records import Rate
+from finwatch.runtime.topics import RATE
+from streams.agents import tally
+from streams.agents.tally import Tally
+from streams.stage import View
+
+PREFIX = "w:"
+
+
+def count(
+    view: View, source: str, counts: Tally, day: int, label: str, policy: Policy, at: int, number: int = 1
+) -> None:
+    """Count in the cohort of a day; a window that was told of is told of again. ``at``: event time of the change."""
+    tally.enter_cohort(counts, day, label, number)
+    if day not in counts.days:
+        return  # too old to be kept
+    key = f"{PREFIX}{source}:{day}"
+    window = view.get(key, Window)
+    if window is None:
+        window = Window()
+        view.put(key, window, rates.due_after(window, day))
+    elif window.status:
+        _publish(view, source, day, window, counts, policy, at, all_again=False)
+        view.put(key, window, rates.due_after(window, day))
+
+
+def source_and_day(key: str) -> tuple[str, int]:
+    """What a row's key says."""
+    _, source, day = key.split(":")
+    return source, int(day)
+
+
+def advance(view: View, key: str, policy: Policy) -> None:
+    """A window's timer has come due: it is provisional, final, or over."""
+    source, day = source_and_day(key)
+    window = view.get(key, Window)
+    if window is None:
+        return
+    at = rates.due_after(window, day)
+    if not rates.advance(window):
+        view.delete(key)
+        return
+    counts = tally.tally_of(view, source)
+    _publish(view, source, day, window, counts, policy, at, all_again=True)
+    view.put(key, window, rates.due_after(window, day))
+
+
+def _publish(
+    view: View, source: str, day: int, window: Window, counts: Tally, policy: Policy, at: int, *, all_again: bool
+) -> None:
+    part = f"{view.topic}/{view.partition}"
+    for entity, name, said in rates.changes(
+        window, counts.days.get(day, {}), policy.exceptions_of, all_again=all_again
+    ):
+        identity = deterministic_id("rate", source, entity, name, day, part)
+        view.emit(
+            RATE,
+            identity,
+            Rate(
+                identity,
+                said.version,
+                source,
+                entity,
+                name,
+                day * DAY,
+                rates.end_of(day),
+                window.status,
+                said.corrections,
+                said.numerator,
+                said.denominator,
+                part,
+                policy.label,
+                at,
+            ),
+        )
