@@ -102,7 +102,16 @@ class OdooSettings(_Group):
     overlap: float = Field(
         180.0, ge=0, description="Seconds a window reaches back; below 120 late commits may be lost."
     )
-    page_size: int = Field(1000, ge=1, le=5000)
+    page_size: int = Field(1000, ge=1, le=5000, description="Rows asked for at once, at most.")
+    page_least: int = Field(100, ge=1, le=5000, description="Rows asked for at once, however slowly Odoo answers.")
+    page_seconds: float = Field(
+        2.0, gt=0, description="How long Odoo should take for a page; pages grow and shrink towards it."
+    )
+    rate: float = Field(0.0, ge=0, description="Requests a second at most; 0: as many as Odoo answers.")
+    concurrency: int = Field(2, ge=1, le=64, description="Requests at once, at most.")
+    patience: float = Field(
+        30.0, ge=0, description="Seconds over which a request is made again while Odoo gives no usable answer."
+    )
     sweep_seconds: float = Field(
         600.0,
         ge=0,

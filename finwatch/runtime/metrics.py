@@ -99,6 +99,25 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("capture_unchanged", "counter", "Records read again and found as they were.", ("source", "entity")),
     MetricSpec("capture_rows_scanned", "counter", "Rows read from the source.", ("source", "model")),
     MetricSpec("capture_errors", "counter", "Errors of the source, and rows left out.", ("source", "kind")),
+    MetricSpec("capture_page_size", "gauge", "Rows that a model is asked for at once now.", ("source", "model")),
+    MetricSpec(
+        "capture_request_seconds",
+        "histogram",
+        "How long the source takes for a request, by method and by what became of it.",
+        ("source", "method", "outcome"),
+        "seconds",
+    ),
+    MetricSpec("capture_retries", "counter", "Requests made again, by what they failed with.", ("source", "kind")),
+    MetricSpec(
+        "capture_throttled_seconds",
+        "counter",
+        "Time waited for the source's sake: limits of this process, and its own wish (Retry-After, failures).",
+        ("source",),
+        "seconds",
+    ),
+    MetricSpec(
+        "capture_clock_skew_seconds", "gauge", "The source's clock less this machine's.", ("source",), "seconds"
+    ),
     MetricSpec("capture_unknown_labels", "counter", "Tracked values whose key is not known.", ("source",)),
     MetricSpec("capture_model_stopped", "gauge", "1 when a model is no longer read.", ("source", "model")),
     MetricSpec("capture_snapshot_running", "gauge", "1 while a model's snapshot is read.", ("source", "model")),

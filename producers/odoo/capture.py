@@ -359,9 +359,13 @@ class Capture:
                 # Its snapshot will bring them, so they do not count as seen.
                 left.update(change.value_id for of_record in by_record.values() for change in of_record)
                 continue
-            for batch in reader.by_ids(mapping, by_record):
-                batch.changes = by_record
-                self._publish_batch(mapping, batch, mode, of_model)
+            # A right that is missing on the documents stops them and not the log, which tells of others too.
+            with self._guarded(model):
+                for batch in reader.by_ids(mapping, by_record):
+                    batch.changes = by_record
+                    self._publish_batch(mapping, batch, mode, of_model)
+            if model in self._stopped:
+                left.update(change.value_id for of_record in by_record.values() for change in of_record)
         for value_id in ids:
             if value_id not in left:
                 memory.log.add(value_id)

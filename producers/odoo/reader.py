@@ -11,9 +11,18 @@ from typing import Any
 import structlog
 
 from producers.odoo import tracking
-from producers.odoo.errors import AccessRefused, Malformed, OdooError, Refused, UnknownField, UnknownModel
+from producers.odoo.errors import (
+    AccessRefused,
+    Malformed,
+    OdooError,
+    Refused,
+    Unavailable,
+    UnknownField,
+    UnknownModel,
+)
 from producers.odoo.mapping import BY_MODEL
 from producers.odoo.mapping.spec import Child, Fields, Joined, Mapping, Source
+from producers.odoo.politeness import PoliteTransport
 from producers.odoo.tracking import Labels, Tracked, TrackedField
 from producers.odoo.transport import Transport
 from producers.odoo.values import Domain, Row, odoo_moment, ref
@@ -130,15 +139,25 @@ class Reader:
         *,
         after: int = 0,
         limit: int | None = None,
+        most: int | None = None,
         context: Any = None,
     ) -> Iterator[list[Row]]:
-        """All rows that match, in pages in order of id, from the first id above `after`."""
-        size = limit or self._page_size
+        """All rows that match, in pages in order of id, from the first id above `after`.
+
+        Pages are of `limit` rows when it is given; else of as many as the server gives in good time, `most` (default:
+        the size of a page) at most.
+        """
         last = after
         while True:
-            rows = self._transport.search_read(
-                model, [*domain, ("id", ">", last)], fields, limit=size, order="id", context=context or None
-            )
+            size = limit or self._size(model, most or self._page_size)
+            try:
+                rows = self._transport.search_read(
+                    model, [*domain, ("id", ">", last)], fields, limit=size, order="id", context=context or None
+                )
+            except Unavailable:
+                if limit is None and self._size(model, most or self._page_size) < size:
+                    continue  # too much for the server in good time: fewer rows may not be
+                raise
             self._scanned(model, len(rows))
             if rows:
                 if rows[0]["id"] <= last or rows[-1]["id"] < rows[0]["id"]:
@@ -147,6 +166,9 @@ class Reader:
                 yield rows
             if len(rows) < size:
                 return
+
+    def _size(self, model: str, most: int) -> int:
+        return self._transport.page_size(model, most) if isinstance(self._transport, PoliteTransport) else most
 
     def snapshot(self, mapping: Mapping, after: int, with_log: bool) -> Iterator[Batch]:
         """All documents of a model above an id, whole, with their log when asked."""
@@ -201,7 +223,7 @@ class Reader:
         if child.parent not in self._wanted(child.model, child.fields):
             return
         domain = (*child.domain, ("write_date", ">=", odoo_moment(since)))
-        for rows in self.pages(child.model, domain, [child.parent], limit=CHILD_PAGE):
+        for rows in self.pages(child.model, domain, [child.parent], most=CHILD_PAGE):
             yield {int(parent) for row in rows if (parent := ref(row, child.parent)) is not None}
 
     def _document_pages(self, mapping: Mapping, domain: Domain, after: int) -> Iterator[list[Row]]:
@@ -229,7 +251,7 @@ class Reader:
         fields = self._wanted(child.model, child.fields)
         if child.parent not in fields:
             return
-        for rows in self.pages(child.model, [(child.parent, "in", ids), *child.domain], fields, limit=CHILD_PAGE):
+        for rows in self.pages(child.model, [(child.parent, "in", ids), *child.domain], fields, most=CHILD_PAGE):
             for row in rows:
                 parent = ref(row, child.parent)
                 if parent is not None and int(parent) in batch.lines:
@@ -262,7 +284,7 @@ class Reader:
     def log_window(self, since: datetime, seen: Callable[[int], bool]) -> Iterator[tuple[list[int], list[Tracked]]]:
         """Changes logged since a moment: pages of (ids of all rows not `seen` before, the changes in them)."""
         domain = [("create_date", ">=", odoo_moment(since))]
-        for rows in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, limit=CHILD_PAGE):
+        for rows in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, most=CHILD_PAGE):
             fresh = [row for row in rows if not seen(row["id"])]
             if fresh:
                 yield [row["id"] for row in fresh], self._decoded(fresh, self._messages(fresh))
@@ -280,7 +302,7 @@ class Reader:
         rows: list[Row] = []
         for start in range(0, len(ids), CHILD_PAGE):
             domain = [("id", "in", list(ids[start : start + CHILD_PAGE]))]
-            for page in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, limit=CHILD_PAGE):
+            for page in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, most=CHILD_PAGE):
                 rows += page
         return [row["id"] for row in rows], self._decoded(rows, self._messages(rows))
 
@@ -296,14 +318,14 @@ class Reader:
     def _log_of(self, model: str, ids: list[int]) -> list[Tracked]:
         messages: dict[str, Row] = {}
         domain = [("model", "=", model), ("res_id", "in", ids)]
-        for rows in self.pages(tracking.MESSAGE_MODEL, domain, tracking.MESSAGE_FIELDS, limit=CHILD_PAGE):
+        for rows in self.pages(tracking.MESSAGE_MODEL, domain, tracking.MESSAGE_FIELDS, most=CHILD_PAGE):
             messages.update((str(row["id"]), row) for row in rows)
         message_ids = sorted(int(one) for one in messages)
         changes: list[Tracked] = []
         for start in range(0, len(message_ids), CHILD_PAGE):
             chunk = message_ids[start : start + CHILD_PAGE]
             for rows in self.pages(
-                tracking.VALUE_MODEL, [("mail_message_id", "in", chunk)], tracking.VALUE_FIELDS, limit=CHILD_PAGE
+                tracking.VALUE_MODEL, [("mail_message_id", "in", chunk)], tracking.VALUE_FIELDS, most=CHILD_PAGE
             ):
                 changes.extend(self._decoded(rows, messages))
         return sorted(changes, key=lambda change: (change.at, change.value_id))

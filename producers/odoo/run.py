@@ -15,6 +15,7 @@ from finwatch.runtime.topics import ENTITY_TOPICS
 from producers.odoo.accounts import MINIMUM_KEY_BYTES
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.connect import open_transport
+from producers.odoo.politeness import Limits, Manners, PoliteTransport
 from producers.odoo.readiness import check, wait_until_ready
 from producers.odoo.records import RecordEncoder
 from producers.odoo.state import KafkaState, MemoryState, StateStore
@@ -73,8 +74,14 @@ def run(
     is missing of broker, topics, registry and schemas; with `once` each raises (Unavailable, BrokerUnavailable,
     NotReady, RegistryUnavailable).
     """
-    of_capture, transport = capture_settings(settings), open_transport(settings.odoo)
+    of_capture, odoo = capture_settings(settings), settings.odoo
     metrics = metrics or Metrics()
+    try:
+        limits = Limits(odoo.rate, odoo.concurrency, odoo.page_least, odoo.page_seconds, odoo.patience)
+    except ValueError as error:
+        raise ConfigError(f"FINWATCH_ODOO_*: {error}") from None
+    manners = Manners(limits, SystemClock(), odoo.source, metrics, stop)
+    transport = PoliteTransport(open_transport(odoo), manners)
     log = get_logger("capture")
     client = settings.kafka.client_config({"log_level": 0})
     registry = open_registry(settings.registry)
