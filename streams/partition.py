@@ -21,6 +21,8 @@ from streams.rows import RowStore
 from streams.stage import InvalidEvent, Stage
 
 HEARTBEAT = "finwatch.Heartbeat"
+POLICY_CHANGE = "finwatch.PolicyChange"
+"""Concerns every live source: it moves the time of them all, where other events move that of their own."""
 
 Encode = Callable[[Struct], bytes]
 Send = Callable[[str, bytes, bytes], None]
@@ -34,6 +36,7 @@ _HEARTBEAT: Final = 3
 _SKIPPED: Final = 4
 _BAD: Final = 5
 _UNEXPECTED: Final = 6
+_CHANGE: Final = 7
 
 _BELONGS: Final = {spec.name: frozenset(spec.records) for spec in TOPICS if spec.records}
 """Records that a topic of the one list may carry; on any other topic nothing is out of place."""
@@ -89,6 +92,8 @@ class Partition:
         "put",
         "rows",
         "saved",
+        "scan",
+        "time_of",
         "topic",
     )
 
@@ -121,6 +126,8 @@ class Partition:
         self.get = rows.get
         self.put = rows.put
         self.delete = rows.delete
+        self.scan = rows.scan
+        self.time_of = rows.time_of
         self._stage = stage
         self._encode = encode
         self._send = send
@@ -183,7 +190,10 @@ class Processor:
         self.stage = stage
         self.projections: Mapping[str, type[Struct]] = {**stage.projections, HEARTBEAT: Heartbeat}
         self._kinds: dict[type, int] = {Heartbeat: _HEARTBEAT, Skipped: _SKIPPED, Bad: _BAD}
-        for kind in stage.projections.values():
+        for name, kind in stage.projections.items():
+            if name == POLICY_CHANGE:
+                self._kinds[kind] = _CHANGE
+                continue
             timed = {"source", "observed_at", "timeline"} <= set(kind.__struct_fields__)
             self._kinds[kind] = _TIMED if timed else _PLAIN
         self._kinds_on: dict[str, dict[type, int]] = {}
@@ -213,9 +223,11 @@ class Processor:
             for index, event in enumerate(events):
                 offset = offsets[index]
                 kind = kinds[event.__class__]
-                if kind <= _PLAIN:
+                if kind <= _PLAIN or kind == _CHANGE:
                     if kind == _TIMED:
                         observe(event.source, event.observed_at, event.timeline, fire)  # type: ignore[attr-defined]
+                    elif kind == _CHANGE:
+                        part.rows.timeline.observe_all(event.published_at, fire)  # type: ignore[attr-defined]
                     try:
                         if stage_apply(part, event, offset) is False:
                             repeated += 1

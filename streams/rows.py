@@ -85,6 +85,20 @@ class RowStore:
             self.dirty.add(key)
             self.timeline.schedule(key, None)
 
+    def scan(self, prefix: str, type: type[R]) -> Iterator[tuple[str, R]]:
+        """Yield the rows whose key begins with ``prefix``, by key; those stored as bytes as copies of their own.
+
+        So a walk over a million rows does not turn them all into objects that stay.
+        """
+        for key in sorted(key for key in self._rows if key.startswith(prefix)):
+            row = self._rows.get(key)
+            if row is not None:
+                yield key, _decode(row, type) if isinstance(row, bytes) else cast(R, row)
+
+    def time_of(self, source: str) -> int | None:
+        """Return the time of a source; None when it has none yet."""
+        return self.timeline.now.get(source)
+
     def keys(self) -> Iterator[str]:
         """Yield the keys of the rows held."""
         return iter(self._rows)

@@ -8,7 +8,7 @@ called from two threads at once (for different partitions), so it must not keep 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -52,6 +52,17 @@ class View(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget the row and its timer; no error when there is none."""
+        ...
+
+    def scan(self, prefix: str, type: type[R]) -> Iterator[tuple[str, R]]:
+        """Yield the rows whose key begins with ``prefix``, by key. For rare work: it looks at every row there is.
+
+        What is yielded may be a copy: after changing it, ``put`` it. Rows may be put and deleted meanwhile.
+        """
+        ...
+
+    def time_of(self, source: str) -> int | None:
+        """Return the time of a source on this partition, epoch microseconds UTC; None when it has none yet."""
         ...
 
     def emit(self, topic: str, key: str, record: Struct) -> None:

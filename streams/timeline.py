@@ -128,6 +128,13 @@ class Timeline:
             self.wall.add(source)
         return self.move(source, at if final else at - self.margin, fire)
 
+    def observe_all(self, observed_at: int, fire: Fire) -> int:
+        """Move the live sources to an event that concerns all of them; return how many timers fired."""
+        fired = 0
+        for source in sorted(self.wall):
+            fired += self.observe(source, observed_at, WALL, fire)
+        return fired
+
     def follow(self, complete_until: int, fire: Fire) -> int:
         """Move the live sources: all records captured before ``complete_until`` less the lateness are applied."""
         fired = 0

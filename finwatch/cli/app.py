@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import explain, findings, query, schemas, sim, sink, store, topics
+from finwatch.cli import explain, findings, policy, query, schemas, sim, sink, store, topics
 from finwatch.cli.capture import capture
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
@@ -50,6 +50,7 @@ app.command("findings")(findings.command)
 app.command("explain")(explain.command)
 app.command()(doctor)
 app.add_typer(topics.app, name="topics")
+app.add_typer(policy.app, name="policy")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(store.app, name="store")
 app.add_typer(sim.app, name="sim")

@@ -52,11 +52,18 @@ class StepState(Struct, array_like=True):
     retracted: bool = False
     version: int = 0
     counted: str = ""
+    replanned: int = 0  # when another policy moved its due time
 
     @property
     def open(self) -> bool:
         """True while it waits."""
         return self.decided == 0 and not self.retracted
+
+    @property
+    def stuck(self) -> bool:
+        """True when its due time has fired."""
+        due = self.due
+        return any(fired.due == due and fired.status != "retracted" for fired in self.fired)
 
 
 class Steps(Struct, array_like=True):
@@ -118,9 +125,29 @@ def apply(steps: Steps, fact: Fact, reaction: Reaction, calendar: Calendar) -> l
 
 def fire(step: StepState, now: int) -> bool:
     """Mark an open step as stuck once its due time has come. Returns True when it was not before."""
-    if step.due == 0 or step.due > now or not step.open or step.fired:
+    if step.due == 0 or step.due > now or not step.open or step.stuck:
         return False
-    step.fired = [Fired(STUCK, step.due, step.due, at=step.due)]
+    at = max(step.due, step.replanned)
+    step.fired = [*step.fired, Fired(STUCK, step.due, at, at=at)]
+    return True
+
+
+def replan(step: StepState, rule: ApprovalRule | None, calendar: Calendar, at: int) -> bool:
+    """Go by another rule from ``at`` on: when an open step counts as stuck. Returns True when that moves.
+
+    The step keeps its age. What was due under the old rule by ``at`` has fired; if the new one gives it more time, that
+    finding is resolved.
+    """
+    stuck = None if rule is None or not step.waited else rule.stuck_after
+    due = 0 if stuck is None else stuck.end(calendar, step.started)
+    if not step.open or due == step.due:
+        return False
+    step.due, step.replanned = due, at
+    for fired in step.fired:
+        if fired.due == due and fired.status == "resolved":
+            fired.status, fired.at = "open", at
+        elif fired.due != due and fired.status == "open":
+            fired.status, fired.at = "resolved", at
     return True
 
 

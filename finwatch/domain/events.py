@@ -150,6 +150,18 @@ class Transition(Event, frozen=True):
     currency: str | None = None
 
 
+class PolicyChange(Struct, frozen=True, gc=False):
+    """What both stages read of ``finwatch.PolicyChange``."""
+
+    change_id: str
+    policy: str
+    label: str
+    content_hash: str
+    effective_at: int
+    published_at: int
+    content: str
+
+
 class RelationFact(Struct, frozen=True, gc=False, kw_only=True):
     """What the relations stage reads of ``finwatch.Relation``."""
 
@@ -185,6 +197,9 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.Payment": Payment,
         "finwatch.ExpenseReport": ExpenseReport,
         "finwatch.Transition": Transition,
+        "finwatch.PolicyChange": PolicyChange,
     }
 )
-RELATION_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType({"finwatch.Relation": RelationFact})
+RELATION_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
+    {"finwatch.Relation": RelationFact, "finwatch.PolicyChange": PolicyChange}
+)

@@ -95,6 +95,7 @@ def clock_record(subject: Subject, clock: ClockState, rule: ClockRule, calendar:
         clock.level,
         [clock.start_id, clock.stop_id] if stopped else [clock.start_id],
         max(clock.updated, stopped, clock.started),
+        clock.replanned or None,
     )
 
 

@@ -4,9 +4,15 @@
 one, ``evaluate`` runs the kept facts again from the last folded machine, and ``settle`` carries over what was
 published, so that the difference comes out as corrections and retractions. ``apply`` one by one and ``evaluate`` at
 once give the same machine.
+
+A document lives under one policy after another. ``Regime`` says which from when on; a machine knows the number of the
+one it goes by, and ``cross`` takes it to the next: open clocks and steps are planned anew, closed ones stay.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +37,13 @@ class Machine(Struct, array_like=True):
     creator: str | None = None
     closed: bool = False
     asked: bool = False  # an approval was asked for, and is not decided
+    regime: int = 0  # number of the regime it goes by
+
+    def waits(self) -> bool:
+        """True when a step or a clock of it is open."""
+        if self.steps.waiting() is not None:
+            return True
+        return any(clock.live for clock in self.clocks.values())
 
     def due(self) -> int | None:
         """The next instant at which time alone changes something."""
@@ -41,9 +54,17 @@ class Machine(Struct, array_like=True):
                 due = at
         if self.steps.steps:
             step = self.steps.waiting()
-            if step is not None and step.due and not step.fired and (due == 0 or step.due < due):
+            if step is not None and step.due and (due == 0 or step.due < due) and not step.stuck:
                 due = step.due
         return due or None
+
+
+class Regime(NamedTuple):
+    """A policy and calendar of a document, in force from ``start`` (epoch microseconds) until the next one starts."""
+
+    start: int
+    policy: Policy
+    calendar: Calendar
 
 
 class Touched(Struct):
@@ -56,6 +77,18 @@ class Touched(Struct):
     def anything(self) -> bool:
         """True unless nothing changed."""
         return bool(self.steps or self.clocks or self.flags)
+
+    def add_step(self, step: StepState) -> None:
+        """Name a step, once."""
+        if not any(known is step for known in self.steps):
+            self.steps.append(step)
+
+    def join(self, other: Touched) -> None:
+        """Name also what another one names."""
+        for step in other.steps:
+            self.add_step(step)
+        self.clocks += [name for name in other.clocks if name not in self.clocks]
+        self.flags = self.flags or other.flags
 
 
 def apply(
@@ -125,21 +158,63 @@ def advance(machine: Machine, policy: Policy, calendar: Calendar, content: Conte
     return touched
 
 
+def cross(machine: Machine, old: Regime, new: Regime, entity: str, content: Content) -> Touched:
+    """Go from one regime to the next, at the instant from which that is in force. Says what changed.
+
+    1. What was due under the old regime by then fires under it. 2. Open clocks and the open step are planned anew.
+    3. What the new regime holds to be overdue by then fires.
+    """
+    at = new.start
+    touched = advance(machine, old.policy, old.calendar, content, at)
+    machine.regime += 1
+    for name, clock in machine.clocks.items():
+        rule, was = new.policy.clocks.get(name), old.policy.clocks.get(name)
+        if rule is not None and (
+            rule.section.entity != entity
+            or (rule.section.document_types and content.document_type not in rule.section.document_types)
+        ):
+            rule = None
+        if clock.live and sla.replan(clock, was, rule, (old.calendar, new.calendar), content.due_date, at):
+            flag = was.section.exception if was is not None else None
+            if flag is not None and not clock.breached:
+                touched.flags = exceptions.lower_overdue(machine.flags, flag, at, clock.start_id) or touched.flags
+            if name not in touched.clocks:
+                touched.clocks.append(name)
+    step = machine.steps.waiting()
+    if step is not None and approvals.replan(step, new.policy.approvals.get(entity), new.calendar, at):
+        touched.add_step(step)
+    after = advance(machine, new.policy, new.calendar, content, at)
+    touched.join(after)
+    return touched
+
+
 def evaluate(
     base: Machine | None,
     facts: list[Fact],
     entity: str,
-    policy: Policy,
-    calendar: Calendar,
+    regimes: Sequence[Regime],
     content: Content,
     now: int,
+    *,
+    whole: bool = True,
 ) -> Machine:
-    """The machine after all facts, and after time has passed to ``now``."""
+    """The machine after all facts, each under the regime of its time, and after time has passed to ``now``.
+
+    ``whole``: then cross to the last regime, whether a fact is from its time or not; without it the machine stays in
+    the regime of the last fact.
+    """
     machine = Machine() if base is None else clone(base)
+    last = len(regimes) - 1
     for fact in facts:
-        apply(machine, fact, entity, policy, calendar, content)
+        while machine.regime < last and regimes[machine.regime + 1].start <= fact.at:
+            cross(machine, regimes[machine.regime], regimes[machine.regime + 1], entity, content)
+        regime = regimes[machine.regime]
+        apply(machine, fact, entity, regime.policy, regime.calendar, content)
+    while whole and machine.regime < last:
+        cross(machine, regimes[machine.regime], regimes[machine.regime + 1], entity, content)
     if now:
-        advance(machine, policy, calendar, content, now)
+        regime = regimes[machine.regime]
+        advance(machine, regime.policy, regime.calendar, content, now)
     return machine
 
 

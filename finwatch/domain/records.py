@@ -40,6 +40,8 @@ class Step(Struct, gc=False):
     evidence: list[str]
     retracted: bool
     updated_at: int
+    route: str | None = None
+    amount_band: str | None = None
 
 
 class Clock(Struct, gc=False):
@@ -68,6 +70,7 @@ class Clock(Struct, gc=False):
     level: str | None
     evidence: list[str]
     updated_at: int
+    replanned_at: int | None = None
 
 
 class ExceptionRecord(Struct, gc=False):
@@ -182,6 +185,23 @@ class Relation(Struct, gc=False):
     attributes: str | None
 
 
+class PolicyChange(Struct, gc=False):
+    """A policy that comes into force."""
+
+    change_id: str
+    policy: str
+    version: str
+    label: str
+    content_hash: str
+    effective_at: int
+    published_at: int
+    previous: str | None
+    author: str | None
+    reason: str | None
+    changes: list[str]
+    content: str
+
+
 AVRO_NAMES: Mapping[type[Struct], str] = MappingProxyType(
     {
         Step: "finwatch.Step",
@@ -191,5 +211,6 @@ AVRO_NAMES: Mapping[type[Struct], str] = MappingProxyType(
         Kpi: "finwatch.Kpi",
         Rate: "finwatch.Rate",
         Relation: "finwatch.Relation",
+        PolicyChange: "finwatch.PolicyChange",
     }
 )

@@ -3,7 +3,8 @@
 One clock of a policy runs on a document at a time. Its levels are warnings (a part of the target), the breach, and
 escalations after it. A level fires when time passes its due instant, with or without an event; an event that comes
 later than a due instant fires it first, so the same history gives the same levels however time was told. What a late
-event undoes is found by evaluating the history again (see ``history``).
+event undoes is found by evaluating the history again (see ``history``). When another policy comes into force, clocks
+that are open are planned anew (``replan``); those that have stopped stay as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from finwatch.domain.documents import Fact
 from finwatch.domain.policy import ClockRule, Duration, Level
 
 RUNNING, PAUSED, MET, BREACHED, CANCELLED = "running", "paused", "met", "breached", "cancelled"
+BREACH = "breach"
+"""Name of the level at the due instant."""
 _FIRED_KEPT = 16
 
 
@@ -40,6 +43,7 @@ class ClockState(Struct, array_like=True):
     fired: list[Fired] = []
     version: int = 0
     counted: str = ""
+    replanned: int = 0  # when another policy moved it; 0: never in this run
 
     @property
     def live(self) -> bool:
@@ -104,9 +108,9 @@ def fire(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int |
         for lower in clock.fired:
             if lower.status == "open":  # a higher level takes its place
                 lower.status, lower.at = "resolved", clock.next
-        if level.name == "breach":
+        if level.name == BREACH:
             clock.status = BREACHED
-        at = max(clock.next, clock.started)
+        at = max(clock.next, clock.started, clock.replanned)  # not before anybody could know
         clock.fired.append(Fired(level.name, clock.next, at, at=at))
         clock.level = level.name
         clock.updated = max(clock.updated, at)
@@ -127,17 +131,79 @@ def plan(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int |
     else:
         length = target.of(calendar)
         clock.due = _after(target, calendar, clock.anchor, length - clock.consumed)
-    levels = rule.levels
-    if clock.due == 0 or clock.index >= len(levels):
+    if clock.due == 0 or clock.index >= len(rule.levels):
         clock.next = 0
-        return
-    level = levels[clock.index]
-    if level.offset is not None:
-        clock.next = _after(level.offset, calendar, clock.due, level.offset.of(calendar))
-    elif level.percent == 100 or target is None:
-        clock.next = clock.due
     else:
-        clock.next = _after(target, calendar, clock.anchor, length * level.percent // 100 - clock.consumed)
+        clock.next = _instant(clock, rule, rule.levels[clock.index], calendar, length)
+
+
+def _instant(clock: ClockState, rule: ClockRule, level: Level, calendar: Calendar, length: int) -> int:
+    """The instant of a level of a running clock, whose due instant is set; ``length`` is the target's."""
+    if level.offset is not None:
+        return _after(level.offset, calendar, clock.due, level.offset.of(calendar))
+    if level.percent == 100 or rule.target is None:
+        return clock.due
+    return _after(rule.target, calendar, clock.anchor, length * level.percent // 100 - clock.consumed)
+
+
+def replan(
+    clock: ClockState,
+    old: ClockRule | None,
+    rule: ClockRule | None,
+    calendars: tuple[Calendar, Calendar],
+    due_date: int | None,
+    at: int,
+) -> bool:
+    """Go by another rule from ``at`` on. Returns True when that changes anything of the clock.
+
+    Only an open clock changes; what was due under the old rule by ``at`` has fired already. A rule of None ends it.
+    ``calendars``: the old one and the new one. Time that ran without a pause is counted by the new rule and calendar
+    from where it began; what ran before a pause stays as it was counted (scaled to the new target where business
+    time and wall time change places). A level that was reached stays reached where the new rule puts it at the same
+    instant; otherwise its finding is resolved, and the level fires again at its new instant.
+    """
+    if not clock.live:
+        return False
+    if rule is None:
+        _resolve(clock, at)
+        clock.stopped, clock.stop_id, clock.next, clock.replanned = at, "", 0, at
+        clock.updated = max(clock.updated, at)
+        if clock.status != BREACHED:
+            clock.status = CANCELLED
+        return True
+    if clock.consumed and old is not None and old.kind != rule.kind and old.target is not None and rule.target:
+        whole = max(1, old.target.of(calendars[0]))
+        clock.consumed = clock.consumed * rule.target.of(calendars[1]) // whole
+    run = {(f.level, f.due): f for f in clock.fired if f.opened >= clock.started and f.status != "retracted"}
+    names = [level.name for level in rule.levels]
+    if clock.status == PAUSED:
+        clock.index = 1 + max((names.index(name) for name, _ in run if name in names), default=-1)
+        return False
+    before = (clock.due, clock.next, clock.status, [f.status for f in clock.fired])
+    plan(clock, rule, calendars[1], due_date)
+    length = 0 if rule.target is None else rule.target.of(calendars[1])
+    instants = [0 if clock.due == 0 else _instant(clock, rule, level, calendars[1], length) for level in rule.levels]
+    reached = [i for i, key in enumerate(zip(names, instants, strict=True)) if key in run]
+    clock.index = reached[-1] + 1 if reached else 0
+    # Of the warnings that the new rule would have given before now, the last is enough.
+    while (
+        clock.due and clock.index + 1 < len(names) and names[clock.index] != BREACH and instants[clock.index + 1] <= at
+    ):
+        clock.index += 1
+    clock.status = BREACHED if clock.index > names.index(BREACH) else RUNNING
+    clock.level = names[reached[-1]] if reached else None
+    standing = None if not reached else run[names[reached[-1]], instants[reached[-1]]]
+    for fired in run.values():
+        if fired is standing and fired.status == "resolved":
+            fired.status, fired.at = "open", at
+        elif fired is not standing and fired.status == "open":
+            fired.status, fired.at = "resolved", at
+    clock.next = instants[clock.index] if clock.due and clock.index < len(names) else 0
+    if (clock.due, clock.next, clock.status, [f.status for f in clock.fired]) == before:
+        return False
+    clock.replanned = at
+    clock.updated = max(clock.updated, at)
+    return True
 
 
 def level_of(rule: ClockRule, name: str) -> Level:
@@ -150,7 +216,7 @@ def _start(clock: ClockState, fact: Fact, rule: ClockRule, calendar: Calendar, d
     clock.status = RUNNING
     clock.started = clock.anchor = fact.at
     clock.start_id = fact.event_id
-    clock.stopped = clock.consumed = clock.paused_at = clock.paused = clock.index = 0
+    clock.stopped = clock.consumed = clock.paused_at = clock.paused = clock.index = clock.replanned = 0
     clock.stop_id = ""
     clock.level = None
     plan(clock, rule, calendar, due_date)

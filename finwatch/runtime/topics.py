@@ -50,6 +50,9 @@ RELATIONS_STATE = "finwatch.relations.state"
 CAPTURE_STATE = "finwatch.capture.state"
 HINTS = "finwatch.hints"
 SIGNALS = "finwatch.signals"
+POLICY = "finance.policy.v1"
+STAGE_INPUTS = (*WATCHED_TOPICS, RELATION)
+"""Input topics of the stages: a policy change stands on every partition of them."""
 
 
 @dataclass(frozen=True)
@@ -106,20 +109,27 @@ TOPICS: tuple[TopicSpec, ...] = (
     *(
         TopicSpec(
             entity_topic(entity),
-            (entity_record(entity), "finwatch.Transition", "finwatch.Heartbeat"),
+            (entity_record(entity), "finwatch.Transition", "finwatch.Heartbeat", "finwatch.PolicyChange"),
             "delete",
             None,
             f"Changes and decisions of {entity.replace('_', ' ')} documents, keyed by document.",
         )
         for entity in ENTITIES
     ),
-    _output(RELATION, "Relation", "Facts about documents, keyed by what they relate to."),
+    TopicSpec(
+        RELATION,
+        ("finwatch.Relation", "finwatch.PolicyChange"),
+        "delete",
+        90,
+        "Facts about documents, keyed by what they relate to.",
+    ),
     _output(STEP, "Step", "Approval steps, keyed by document."),
     _output(CLOCK, "Clock", "Service-level clocks, keyed by document."),
     _output(EXCEPTION, "Exception", "Exceptions, keyed by document."),
     _output(FINDING, "Finding", "Findings, keyed by finding."),
     _output(RATE, "Rate", "Parts of exception rates by window, keyed by rate and part."),
     TopicSpec(KPI, ("finwatch.Kpi",), "compact", None, "Parts of KPIs, keyed by KPI, labels and partition."),
+    TopicSpec(POLICY, ("finwatch.PolicyChange",), "compact", None, "The last published version of each policy."),
     _output(DEAD_LETTER, "DeadLetter", "Records that could not be processed, with their untouched bytes."),
     TopicSpec(DOCUMENTS_STATE, (), "compact", None, "State of the documents stage as branches of checkpoints."),
     TopicSpec(RELATIONS_STATE, (), "compact", None, "State of the relations stage as branches of checkpoints."),

@@ -26,7 +26,7 @@ TableTypes = Mapping[str, Mapping[str, pl.DataType]]
 """Table -> column -> type, in the table's order."""
 
 _TRANSITION, _HEARTBEAT = "finwatch.Transition", "finwatch.Heartbeat"
-_KPI, _DEAD = "finwatch.Kpi", "finwatch.DeadLetter"
+_KPI, _DEAD, _POLICY = "finwatch.Kpi", "finwatch.DeadLetter", "finwatch.PolicyChange"
 # Output record -> tables it goes to, and the column that identifies it there.
 _VERSIONED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "finwatch.Step": (("step_states",), "step_id"),
@@ -55,6 +55,7 @@ ORDER = (
     "rate_log",
     "rate_states",
     "kpi_parts",
+    "policy_log",
     "dead_letter_log",
 )
 """Derived tables in the order in which a batch is written to them; the raw log follows."""
@@ -151,6 +152,8 @@ def inserts(
                     pl.lit(seq, pl.UInt16).alias("seq"),
                 )
             )
+        elif frame.record == _POLICY:
+            made.setdefault("policy_log", []).append(_with(rows, coordinates))
         elif frame.record == _DEAD:
             made.setdefault("dead_letter_log", []).append(
                 rows.with_columns(pl.lit(ingested_at, pl.Datetime("us", "UTC")).alias("ingested_at"))
@@ -328,6 +331,8 @@ def _latest(table: str, rows: pl.DataFrame) -> pl.DataFrame:
         return _latest_states(rows)
     if table == "heartbeats":
         return rows.unique(["source", "topic", "partition"], keep="last", maintain_order=True)
+    if table == "policy_log":  # one change stands on many partitions
+        return rows.unique("change_id", keep="first", maintain_order=True)
     if table == "kpi_parts":
         return rows.sort("position", "at", maintain_order=True).unique(
             ["kpi", "labels", "topic", "partition"], keep="last", maintain_order=True

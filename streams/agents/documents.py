@@ -3,6 +3,10 @@
 What a row keeps is bounded: the ids of the last events (a repeat among them is recognised), the last facts, and the
 machine that everything older was folded into. A repeat from before that changes nothing either when it shows what is
 known; a decision that comes later than that counts as made after the fold.
+
+When another policy comes into force (``streams.agents.policies``), the open clocks and steps of all the source's
+documents are planned anew at that point of the input, in order of their keys. What is closed stays under the policy
+it was made under, also when a late event has its history evaluated again.
 """
 
 from __future__ import annotations
@@ -28,10 +32,10 @@ from finwatch.domain.documents import (
     superseded,
     tracked_fact,
 )
-from finwatch.domain.events import DOCUMENT_PROJECTIONS, Event, Transition
+from finwatch.domain.events import DOCUMENT_PROJECTIONS, Event, PolicyChange, Transition
 from finwatch.domain.exceptions import ExceptionState
 from finwatch.domain.findings import Subject
-from finwatch.domain.history import Machine, Touched
+from finwatch.domain.history import Machine, Regime, Touched
 from finwatch.domain.identity import parse_document_key
 from finwatch.domain.policy import ExceptionSection, Policy, PolicySet
 from finwatch.domain.records import Kpi
@@ -39,6 +43,7 @@ from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOP
 from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
 from streams.agents import tally, windows
 from streams.agents.detector import Change, DocumentDetector
+from streams.agents.policies import PolicyBook, Succession
 from streams.agents.tally import Tally
 from streams.stage import InvalidEvent, View
 
@@ -71,13 +76,15 @@ class DocumentState(Struct, array_like=True):
     counted: str = ""
     deleted: bool = False
     due: int | None = None  # its timer, as last set
+    starts: dict[int, int] = {}  # by number of a regime: its own start, where that is later than the source's
 
 
 class _Scope(NamedTuple):
-    """What is the same for all documents of one source, entity and company."""
+    """What is the same for all documents of one source, entity and company, while no other policy comes into force."""
 
     policy: Policy
     calendar: Calendar
+    regimes: tuple[Regime, ...]
     company: str  # as a label
     tally_key: str
     open_label: str
@@ -95,7 +102,7 @@ class DocumentsStage:
     projections: Mapping[str, type[Struct]] = DOCUMENT_PROJECTIONS
 
     def __init__(self, policies: PolicySet, detectors: Sequence[DocumentDetector] = ()) -> None:
-        self._policies = policies
+        self._book = PolicyBook(policies)
         self._detectors = {
             entity: tuple(detector for detector in detectors if entity in detector.entities) for entity in ENTITIES
         }
@@ -103,17 +110,24 @@ class DocumentsStage:
             entity: tuple(detector for detector in found if detector.watches_history)
             for entity, found in self._detectors.items()
         }
-        self._scopes: dict[tuple[str, str, str | None], _Scope] = {}
+        self._scopes: dict[tuple[str, str, str, str | None], _Scope] = {}
 
-    def _scope(self, source: str, entity: str, company_id: str | None) -> _Scope:
-        found = self._scopes.get((source, entity, company_id))
+    def _scope(self, view: View, known: Succession, source: str, entity: str, company_id: str | None) -> _Scope:
+        key = (known.key, source, entity, company_id)  # partitions may be at different policies
+        found = self._scopes.get(key)
         if found is None:
-            policy, company = self._policies.of(source), tally.word(company_id)
+            company = tally.word(company_id)
             if len(self._scopes) > _SCOPES_KEPT:
                 self._scopes.clear()
-            found = self._scopes[source, entity, company_id] = _Scope(
+            regimes = []
+            for start, content_hash in zip(known.starts, known.hashes[: known.current + 1], strict=False):
+                policy = self._book.policy(view, content_hash).of_company(company_id)
+                regimes.append(Regime(start, policy, policy.calendar_of(company_id)))
+            policy = regimes[-1].policy
+            found = self._scopes[key] = _Scope(
                 policy,
-                policy.calendar_of(company_id),
+                regimes[-1].calendar,
+                tuple(regimes),
                 company,
                 f"k:{source}",
                 f"documents_open|{entity}|{company}",
@@ -125,12 +139,20 @@ class DocumentsStage:
 
     def apply(self, view: View, event: Struct, offset: int) -> bool | None:
         """Take one event. Raises InvalidEvent, before anything is changed, for one that contradicts itself."""
+        if isinstance(event, PolicyChange):
+            return self._change_policy(view, event)
         if TYPE_CHECKING:
             assert isinstance(event, Event)
+        known = view.get("p:" + event.source, Succession)
+        if known is None:
+            _check(event)
+            known = self._book.succession(view, event.source)
+        while known.next_start <= event.occurred_at and known.next_start <= event.observed_at:
+            self._switch(view, event.source)
         if (
             event.__class__ is Transition
             and event.activity in _MAYBE_NOTHING
-            and _means_nothing(event, self._policies.of(event.source))
+            and _means_nothing(event, self._book.policy(view, known.hashes[known.current]))
         ):
             return None
         document = event.document_key
@@ -143,20 +165,24 @@ class DocumentsStage:
                 return None  # an entity without rules: nothing is kept of it
             row = DocumentState()
             row.day = event.occurred_at // DAY
+            row.machine.regime = known.current
             new = True
         else:
             # 1. A repeat changes nothing at all.
             if short in row.seen:
                 return False
             new = False
+            if row.machine.regime != known.current:
+                self._catch_up(view, known, document, row)
+                view.put(key, row, row.due)
         if event.occurred_at > row.at:
             row.at = event.occurred_at
         if event.company_id is not None:
             row.company_id = event.company_id
         entity = event.entity
-        scope = self._scopes.get((event.source, entity, row.company_id))
-        if scope is None:
-            scope = self._scope(event.source, entity, row.company_id)
+        scope = self._scopes.get((known.key, event.source, entity, row.company_id)) or self._scope(
+            view, known, event.source, entity, row.company_id
+        )
         policy, calendar = scope.policy, scope.calendar
         old = row.content
         # 2. What happened, in order of event time; evaluated again when it does not come last.
@@ -165,13 +191,13 @@ class DocumentsStage:
         if event.__class__ is Transition:
             again = _take_transition(row, event)
         else:
-            content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event), policy)
-        if fresh < len(row.facts) and row.facts[fresh].at < row.now:
-            again = True  # deadlines have fired since it happened
+            content_changed, again = _take_content(row, event, CONTENT_OF[event.__class__](event), scope)
+        if fresh < len(row.facts) and row.facts[fresh].at < max(row.now, _since(scope.regimes, row)):
+            again = True  # deadlines have fired since it happened, or another policy has come into force
         row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
         touched: Touched | None = None
         if again:
-            machine = history.evaluate(row.base, row.facts, entity, policy, calendar, row.content, row.now)
+            machine = history.evaluate(row.base, row.facts, entity, _own(scope.regimes, row), row.content, row.now)
             touched = history.settle(row.machine, machine, row.at)
             row.machine = machine
         else:
@@ -181,7 +207,7 @@ class DocumentsStage:
         if content_changed:
             touched = _reroute(row, old, touched)
         if len(row.facts) > _FACTS_KEPT:
-            _fold(row, entity, policy, calendar)
+            _fold(row, entity, scope.regimes)
         if touched is None and not content_changed and not new:
             view.put(key, row, row.due)
             return None
@@ -214,17 +240,24 @@ class DocumentsStage:
         return None
 
     def advance(self, view: View, key: str, now: int) -> None:
-        """Fire what is due on a document, or of a window of rates, by ``now``."""
+        """Fire what is due by ``now``: on a document, of a window of rates, or a policy that comes into force."""
         if key.startswith(windows.PREFIX):
             source, _ = windows.source_and_day(key)
-            windows.advance(view, key, self._policies.of(source))
+            windows.advance(view, key, self._book.current(view, source))
+            return
+        if key.startswith("p:"):
+            if self._book.succession(view, key[2:]).next_start <= now:
+                self._switch(view, key[2:])
             return
         row = view.get(key, DocumentState)
         if row is None:
             return
         document = key[2:]
         subject = Subject(document, *parse_document_key(document), row.company_id)
-        scope = self._scope(subject.source, subject.entity, row.company_id)
+        known = self._book.succession(view, subject.source)
+        if row.machine.regime != known.current:
+            self._catch_up(view, known, document, row)
+        scope = self._scope(view, known, subject.source, subject.entity, row.company_id)
         row.now = max(row.now, now)
         touched = history.advance(row.machine, scope.policy, scope.calendar, row.content, now)
         ripe = any(0 < state.waits <= now for state in row.exceptions.values())
@@ -237,7 +270,78 @@ class DocumentsStage:
 
     def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
         """This partition's KPI partials."""
-        return tally.kpis(view, now, self._policies)
+        return tally.kpis(view, now, lambda source: self._book.current(view, source))
+
+    def _change_policy(self, view: View, change: PolicyChange) -> bool | None:
+        """Take in a policy that was published: what has started by now is in force at once, the rest has its timer."""
+        touched = self._book.take(view, change)
+        if touched is None:
+            return False
+        for source in touched:
+            now = view.time_of(source)
+            while now is not None and self._book.succession(view, source).next_start <= now:
+                self._switch(view, source)
+        return None
+
+    def _switch(self, view: View, source: str) -> None:
+        """Put the source's next policy in force, and plan anew what is open on its documents, one after the other.
+
+        A document with nothing to tell is left as it is stored: it goes over with its next event, to the same effect.
+        """
+        known = self._book.switch(view, source)
+        for key, row in view.scan(f"d:{source}:", DocumentState):
+            if row.machine.waits() or row.exceptions or row.problems:
+                due = row.due
+                if self._catch_up(view, known, key[2:], row) or row.due != due:
+                    view.put(key, row, row.due)
+
+    def _catch_up(self, view: View, known: Succession, document: str, row: DocumentState) -> bool:
+        """Bring a document to the policy in force. Returns True when there was something to tell.
+
+        A document that has seen more than the start of a regime goes over at what it has seen: what is done is done.
+        """
+        subject = Subject(document, *parse_document_key(document), row.company_id)
+        scope = self._scope(view, known, subject.source, subject.entity, row.company_id)
+        told = False
+        while row.machine.regime < known.current:
+            number = row.machine.regime + 1
+            start = max(scope.regimes[number].start, row.at, row.now)
+            if start > scope.regimes[number].start:
+                row.starts[number] = start
+            old, new = _own(scope.regimes, row)[number - 1 : number + 1]
+            touched = history.cross(row.machine, old, new, subject.entity, row.content)
+            row.now = max(row.now, start)
+            within = scope._replace(
+                policy=new.policy, calendar=new.calendar, sections=new.policy.exceptions_of(subject.entity)
+            )
+            versions = [state.version for state in row.exceptions.values()]
+            counts = tally.tally_of(view, subject.source)
+            self._close_dropped(view, row, subject, old.policy, within.sections, counts, start)
+            self._publish(view, row, subject, within, counts, touched, content_changed=False, ripe=True, old=old.policy)
+            if touched.anything() or versions != [state.version for state in row.exceptions.values()]:
+                view.put(scope.tally_key, counts)
+                told = True
+        row.due = _due(row)
+        return told
+
+    def _close_dropped(
+        self,
+        view: View,
+        row: DocumentState,
+        subject: Subject,
+        old: Policy,
+        sections: Mapping[str, ExceptionSection],
+        counts: Tally,
+        at: int,
+    ) -> None:
+        """Resolve the exceptions of types that the new policy no longer looks for."""
+        for name, state in row.exceptions.items():
+            if name in sections:
+                continue
+            state.waits = 0
+            if state.status == "open":
+                state.status, state.resolved = "resolved", max(at, state.opened)
+                self._publish_exception(view, row, subject, name, old, counts)
 
     def _publish(
         self,
@@ -249,6 +353,7 @@ class DocumentsStage:
         touched: Touched | None,
         content_changed: bool,
         ripe: bool = False,
+        old: Policy | None = None,
     ) -> None:
         """Emit what changed and bring the counts in line."""
         document, source, entity = subject.document_key, subject.source, subject.entity
@@ -277,6 +382,8 @@ class DocumentsStage:
             for name in touched.clocks:
                 clock = row.machine.clocks[name]
                 clock_rule = policy.clocks.get(name)
+                if clock_rule is None and old is not None:
+                    clock_rule = old.clocks.get(name)  # it ends with the policy that had it
                 if clock_rule is None or not clock.status:
                     continue
                 clock.version += 1
@@ -392,8 +499,7 @@ def _means_nothing(event: Transition, policy: Policy) -> bool:
     """
     if event.field in (STATE, PAYMENT_STATE) or event.decision is not None:
         return False
-    kind = (event.entity, event.activity, "", None, None, event.role, None)
-    return policy.react(kind).inert
+    return policy.means_nothing((event.entity, event.activity, "", None, None, event.role, None))
 
 
 def _take_transition(row: DocumentState, event: Transition) -> bool:
@@ -407,7 +513,7 @@ def _take_transition(row: DocumentState, event: Transition) -> bool:
     return not insert(row.facts, fact) or again
 
 
-def _take_content(row: DocumentState, event: Event, content: Content, policy: Policy) -> tuple[bool, bool]:
+def _take_content(row: DocumentState, event: Event, content: Content, scope: _Scope) -> tuple[bool, bool]:
     """Take in a document as it was seen. Returns whether its content changed, and whether to evaluate again."""
     at, old, first, known = event.occurred_at, row.content, row.content_at < 0, len(row.facts)
     again = False
@@ -433,7 +539,7 @@ def _take_content(row: DocumentState, event: Event, content: Content, policy: Po
     row.content, row.content_at, row.content_id = content, at, event.event_id
     row.deleted = event.op == "d"
     if not again and (content.due_date != old.due_date or content.document_type != old.document_type):
-        again = _runs_otherwise(row, row.facts[:known], event.entity, policy, old)
+        again = len(scope.regimes) > 1 or _runs_otherwise(row, row.facts[:known], event.entity, scope.policy, old)
     return content != old, again
 
 
@@ -522,10 +628,25 @@ def _recount_clock(counts: Tally, was: str, now: str) -> str:
     return now
 
 
-def _fold(row: DocumentState, entity: str, policy: Policy, calendar: Calendar) -> None:
+def _own(regimes: tuple[Regime, ...], row: DocumentState) -> tuple[Regime, ...]:
+    """The regimes as they start for a document."""
+    starts = row.starts
+    if not starts:
+        return regimes
+    return tuple(regime._replace(start=starts.get(number, regime.start)) for number, regime in enumerate(regimes))
+
+
+def _since(regimes: tuple[Regime, ...], row: DocumentState) -> int:
+    """From when on a document goes by its present policy."""
+    return _own(regimes, row)[-1].start if row.starts else regimes[-1].start
+
+
+def _fold(row: DocumentState, entity: str, regimes: tuple[Regime, ...]) -> None:
     """Fold the oldest facts into the base, so that a row stays flat however long its history grows."""
-    base = history.evaluate(row.base, row.facts[:_FACTS_FOLDED], entity, policy, calendar, row.content, 0)
+    facts = row.facts[:_FACTS_FOLDED]
+    base = history.evaluate(row.base, facts, entity, _own(regimes, row), row.content, 0, whole=False)
     del row.facts[:_FACTS_FOLDED]
+    row.starts = {number: start for number, start in row.starts.items() if number > base.regime}
     base.steps.steps = [step for step in base.steps.steps if step.open]
     first = base.steps.steps[0].ordinal if base.steps.steps else base.steps.next_ordinal
     row.machine.steps.steps = [step for step in row.machine.steps.steps if step.ordinal >= first or step.open]

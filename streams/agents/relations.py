@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from finwatch.domain.events import RELATION_PROJECTIONS, RelationFact
+from finwatch.domain.events import RELATION_PROJECTIONS, PolicyChange, RelationFact
 from finwatch.domain.policy import PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import RELATION
 from streams.agents import tally
 from streams.agents.detector import RelationDetector
+from streams.agents.policies import PolicyBook
 from streams.stage import InvalidEvent, View
 
 
@@ -24,21 +25,29 @@ class RelationsStage:
 
     def __init__(self, policies: PolicySet, detectors: Sequence[RelationDetector]) -> None:
         self._policies = policies
+        self._book = PolicyBook(policies)
         self._detectors = {detector.relation: detector for detector in detectors}
 
     def apply(self, view: View, event: Struct, offset: int) -> bool | None:
-        """Take one fact. Raises InvalidEvent for a kind of relation that no detector knows."""
+        """Take one fact, by the policy of its time. Raises InvalidEvent for a relation that no detector knows."""
+        if event.__class__ is PolicyChange:
+            return self._change_policy(view, event)
         assert isinstance(event, RelationFact)
         detector = self._detectors.get(event.relation)
         if detector is None:
             raise InvalidEvent("invalid_event", "no detector knows this relation")
-        return None if detector.apply(view, event, self._policies.of(event.source)) else False
+        policy = self._book.at(view, event.source, event.occurred_at).of_company(event.company_id)
+        return None if detector.apply(view, event, policy) else False
+
+    def _change_policy(self, view: View, change: PolicyChange) -> bool | None:
+        """Take in a policy that was published: facts from its start on are judged by it."""
+        return False if self._book.take(view, change) is None else None
 
     def advance(self, view: View, key: str, now: int) -> None:
         """No relation waits for a time yet."""
 
     def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
         """This partition's KPI partials."""
-        yield from tally.kpis(view, now, self._policies)
+        yield from tally.kpis(view, now, lambda source: self._book.current(view, source))
         for detector in self._detectors.values():
             yield from detector.kpis(view, now, self._policies)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from finwatch.domain.events import Event, RelationFact
+from finwatch.domain.events import Event, PolicyChange, RelationFact
 from streams.rows import HEADER, RowStore
 from streams.stage import Stage
 
@@ -49,6 +49,8 @@ class MemoryView:
         self.get = rows.get
         self.put = rows.put
         self.delete = rows.delete
+        self.scan = rows.scan
+        self.time_of = rows.time_of
 
 
 class Replay:
@@ -63,8 +65,11 @@ class Replay:
         """Apply events in order; each first moves its source's time and fires what is due."""
         view, apply = self.view, self.stage.apply
         for event in events:
-            assert isinstance(event, Event | RelationFact)
-            view.rows.timeline.observe(event.source, event.observed_at, event.timeline, self._fire)
+            if isinstance(event, PolicyChange):
+                view.rows.timeline.observe_all(event.published_at, self._fire)
+            else:
+                assert isinstance(event, Event | RelationFact)
+                view.rows.timeline.observe(event.source, event.observed_at, event.timeline, self._fire)
             apply(view, event, self.offset)
             self.offset += 1
 

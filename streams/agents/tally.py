@@ -8,7 +8,7 @@ correction first takes away what it had added.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -22,7 +22,7 @@ from finwatch.domain.kpis import (
     cohort_days,
     oldest,
 )
-from finwatch.domain.policy import PolicySet
+from finwatch.domain.policy import Policy
 from finwatch.domain.rates import KEPT_DAYS
 from finwatch.domain.records import Kpi
 from streams.stage import View
@@ -123,15 +123,15 @@ def _count_start(view: View, source: str, tally: Tally, start: int, label: str, 
     view.put(days_key, days)
 
 
-def kpis(view: View, now: Mapping[str, int], policies: PolicySet) -> Iterator[Kpi]:
-    """This partition's part of every KPI that is counted here, at each source's time."""
+def kpis(view: View, now: Mapping[str, int], policy_of: Callable[[str], Policy]) -> Iterator[Kpi]:
+    """This partition's part of every KPI that is counted here, at each source's time, by the policy in force there."""
     sources = view.get(SOURCES_ROW, Sources)
     for source in sources.names if sources is not None else ():
         at = now.get(source)
         tally = view.get(f"k:{source}", Tally)
         if at is None or tally is None:
             continue
-        policy = policies.of(source)
+        policy = policy_of(source)
         yield from _counts(view, source, at, tally)
         yield from _cohorts(view, source, at, tally)
         for label in tally.open_labels:

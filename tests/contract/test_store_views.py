@@ -58,6 +58,7 @@ VIEWS = {
     | {"rate", "low", "high", "corrections", "parts"},
     "kpis": {"kpi", "labels", "label", "value", "numerator", "denominator", "parts", "at"},
     "dead_letters": fields("DeadLetter"),
+    "policy_changes": fields("PolicyChange") | COORDINATES,
     "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
     | {"capture_seconds", "publish_seconds", "store_seconds", "heartbeat_at"},
 }

@@ -22,12 +22,12 @@ Owns what a policy may say and what it means. Does not own files (``finwatch.run
 from finwatch.domain.policy.approvals import ANY_APPROVAL, ApprovalRule, ApprovalSection, Ending
 from finwatch.domain.policy.calendars import CalendarSection, build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, Escalation, Level
-from finwatch.domain.policy.compiled import Policy, Reaction, parse_policy
+from finwatch.domain.policy.compiled import Policy, Reaction, parse_content, parse_policy
 from finwatch.domain.policy.conditions import ACTIVITIES, Condition, FactKind, Opening
 from finwatch.domain.policy.document import PolicyDocument
 from finwatch.domain.policy.duplicates import DuplicatesSection
 from finwatch.domain.policy.exceptions import CONTENT_TYPES, EXCEPTION_TYPES, ExceptionSection
-from finwatch.domain.policy.force import PolicySet
+from finwatch.domain.policy.force import PolicySet, Version, succession
 from finwatch.domain.policy.section import Duration, PolicyError, Section, Severity, TargetKind, Words, parse_duration
 
 __all__ = [
@@ -58,8 +58,11 @@ __all__ = [
     "Section",
     "Severity",
     "TargetKind",
+    "Version",
     "Words",
     "build_calendar",
+    "parse_content",
     "parse_duration",
     "parse_policy",
+    "succession",
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
 
-from finwatch.domain.calendar import Calendar
+from finwatch.domain.calendar import Calendar, day_number
 from finwatch.domain.policy.approvals import ANY_APPROVAL, ApprovalRule, ApprovalSection, compile_approval
 from finwatch.domain.policy.calendars import build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, compile_clock
 from finwatch.domain.policy.conditions import FactKind, check_conditions, matches
 from finwatch.domain.policy.document import PolicyDocument, parse_document
 from finwatch.domain.policy.exceptions import ExceptionSection, compile_exception
+from finwatch.domain.policy.inheritance import inherit, written_at
 from finwatch.domain.policy.section import Duration, PolicyError, Section
 
 
@@ -33,14 +35,21 @@ _DECISIONS = frozenset({"approved", "rejected"})
 
 
 class Policy:
-    """A checked policy, ready to be asked. Holds nothing but caches besides what the file says."""
+    """A checked policy, ready to be asked. Holds nothing but caches besides what the file says.
+
+    ``content``: the whole document as JSON with sorted keys, which ``parse_content`` reads back; ``content_hash``: its
+    SHA-256, hex.
+    """
 
     def __init__(self, document: PolicyDocument) -> None:
         self.document = document
         self.name = document.policy
-        self.content_hash = sha256(
-            msgspec.json.encode(msgspec.to_builtins(document, str_keys=True), order="sorted")
-        ).hexdigest()
+        try:
+            plain = msgspec.to_builtins(document, str_keys=True)
+        except TypeError:
+            raise PolicyError("$.companies", "a name that YAML takes for something else: put it in quotes") from None
+        self.content = msgspec.json.encode(plain, order="sorted")
+        self.content_hash = sha256(self.content).hexdigest()
         self.label = f"{document.policy}@{document.version}+{self.content_hash[:8]}"
         self.calendars = {
             name: build_calendar(name, section, f"$.calendars.{name}") for name, section in document.calendars.items()
@@ -70,13 +79,46 @@ class Policy:
             section = getattr(document, name)
             if isinstance(section, Section):
                 section.check(f"$.{name}")
+        self.effective_from: int | None = None
+        """Epoch microseconds; None for from the beginning."""
+        if document.effective_from is not None:
+            self.effective_from = self._default.end_of_day(day_number(document.effective_from) - 1)
+        self._variants = {company: self._variant(company) for company in document.companies}
         self._reactions: dict[tuple[str | None, ...], Reaction] = {}
         self._exceptions: dict[str, dict[str, ExceptionSection]] = {}
         self._apart: dict[tuple[str, str | None, str | None], frozenset[str]] = {}
 
+    def _variant(self, company: str) -> Policy:
+        """What the group and a company say together. Its label is the file's."""
+        path = f"$.companies.{company}"
+        if company in self._company:
+            raise PolicyError(f"{path}", "the company has a calendar in company_calendars too; name it here only")
+        group = msgspec.to_builtins(self.document, str_keys=True)
+        raw, written = inherit(group, self.document.companies[company], path)
+        try:
+            variant = Policy(parse_document(raw))
+        except PolicyError as error:
+            raise PolicyError(written_at(error.path, written), f"{error.message} (company {company})") from None
+        variant.label, variant.content, variant.content_hash = self.label, self.content, self.content_hash
+        return variant
+
+    def of_company(self, company_id: str | None) -> Policy:
+        """The policy as it holds for a company: the group's, with what the company has of its own."""
+        variants = self._variants
+        return self if not variants or company_id is None else variants.get(company_id, self)
+
+    def means_nothing(self, kind: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> bool:
+        """True for a kind of fact (the parts of ``FactKind``) that no rule looks at, in no company."""
+        if not self.react(kind).inert:
+            return False
+        return not self._variants or all(variant.react(kind).inert for variant in self._variants.values())
+
     def calendar_of(self, company_id: str | None) -> Calendar:
         """The calendar of a company."""
-        return self._company.get(company_id, self._default) if company_id is not None else self._default
+        if company_id is None:
+            return self._default
+        variant = self._variants.get(company_id)
+        return self._company.get(company_id, self._default) if variant is None else variant.calendar_of(None)
 
     def exceptions_of(self, entity: str) -> dict[str, ExceptionSection]:
         """The exception types that are looked for on an entity."""
@@ -159,6 +201,15 @@ class Policy:
         if section.name in self.clocks:
             raise PolicyError(f"{path}.name", f"a second clock named {section.name!r}")
         self.clocks[section.name] = compile_clock(section, path)
+
+
+@lru_cache(maxsize=64)
+def parse_content(content: bytes | str) -> Policy:
+    """The policy of ``Policy.content``. Raises PolicyError."""
+    try:
+        return parse_policy(msgspec.json.decode(content))
+    except msgspec.DecodeError as error:
+        raise PolicyError("$", f"the content is no JSON: {error}") from None
 
 
 def parse_policy(raw: object) -> Policy:

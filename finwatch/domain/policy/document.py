@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
 import msgspec
 from msgspec import field
 
@@ -15,7 +18,13 @@ from finwatch.domain.policy.section import PolicyError, Section
 
 
 class PolicyDocument(Section, frozen=True):
-    """A whole policy file."""
+    """A whole policy file.
+
+    ``sources``: patterns (``*``) of the sources it is for. ``effective_from``: the day from whose local midnight (in
+    ``calendar``) it is in force, in the time of the events it judges; a predecessor of the same name holds until then.
+    Without it: from the beginning, or, when it is published, from that moment. ``companies``: see ``inheritance``.
+    ``closed``: by entity, what means that a document waits for nothing any more.
+    """
 
     policy: str
     version: str
@@ -23,7 +32,9 @@ class PolicyDocument(Section, frozen=True):
     calendar: str
     description: str = ""
     sources: tuple[str, ...] = ("*",)
+    effective_from: date | None = None
     company_calendars: dict[str, str] = {}
+    companies: dict[str, dict[str, Any]] = {}
     closed: dict[str, list[Condition]] = {}
     approvals: list[ApprovalSection] = []
     clocks: list[ClockSection] = []

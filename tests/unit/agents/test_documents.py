@@ -346,7 +346,7 @@ def test_a_tracked_change_that_no_rule_looks_at_leaves_no_trace() -> None:
     replay = documents()
     renamed = moved("bill", "1", "2026-03-02 09:00", "changed", "a", "b", field="name")
     replay.feed([renamed, renamed])
-    assert not list(replay.view.rows.keys())
+    assert not [key for key in replay.view.rows.keys() if not key.startswith(("m:", "p:"))]  # noqa: SIM118
 
 
 def test_a_creation_told_by_the_source_is_not_told_twice() -> None:

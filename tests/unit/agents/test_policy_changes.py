@@ -1,0 +1,291 @@
+"""A policy that changes while documents are under way: what is open is planned anew, what is closed stays, and a
+replay, another worker, a restart and another number of partitions come to the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finwatch.domain.calendar import DAY, MINUTE, SECOND
+from finwatch.domain.events import Event, PolicyChange
+from finwatch.domain.policy import Policy, parse_policy
+from finwatch.domain.policy.change import change_record
+from finwatch.domain.records import Clock, Finding
+from finwatch.runtime.policies import packaged_policy
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
+from streams.agents.registry import documents_stage
+from streams.agents.replay import Replay
+from streams.partition import Processor
+from tests.unit.agents.test_documents_properties import COMMON, END, interleavings
+from tests.unit.agents.world import POLICIES, at, bill, documents, latest, moved, order
+
+BASE = packaged_policy("default")
+
+
+def changed(**sections: Any) -> Policy:
+    """The default policy with other sections; clocks by name, as ``clocks={"bill_validation": {...}}``."""
+    raw = msgspec.to_builtins(BASE.document, str_keys=True)
+    for name, given_ in sections.items():
+        if name == "clocks":
+            raw["clocks"] = [
+                {**c, **given_.get(c["name"], {})} for c in raw["clocks"] if given_.get(c["name"], {}) != "off"
+            ]
+        elif isinstance(given_, dict):
+            raw[name] = {**raw[name], **given_}
+        else:
+            raw[name] = given_
+    raw["version"] = "next"
+    return parse_policy(raw)
+
+
+def marker(policy: Policy, published: str | int, effective: str | int | None = None) -> PolicyChange:
+    """The change as a stage reads it."""
+    when = at(published) if isinstance(published, str) else published
+    start = at(effective) if isinstance(effective, str) else effective
+    record = msgspec.to_builtins(change_record(policy, when, BASE, start))
+    return msgspec.convert(record, PolicyChange)
+
+
+def clock_of(replay: Replay, policy: str) -> Clock:
+    found = [c for c in latest(replay.outputs(CLOCK), "clock_id").values() if c.policy == policy]
+    assert len(found) == 1
+    one: Clock = found[0]
+    return one
+
+
+def levels(replay: Replay, rule: str) -> dict[tuple[str | None, int | None], str]:
+    found = latest(replay.outputs(FINDING), "finding_id").values()
+    return {(f.level, f.due_at): f.status for f in found if f.rule == rule}
+
+
+def test_a_shorter_target_is_overdue_at_once_and_says_so() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])  # a Monday; due on Thursday
+    before = clock_of(replay, "bill_validation")
+    shorter = changed(clocks={"bill_validation": {"target": "1 business days"}})
+    replay.feed([marker(shorter, "2026-03-04 10:00")])
+    assert clock_of(replay, "bill_validation") == before, "not before its time"
+    replay.heartbeat("odoo", at("2026-03-04 10:01"), "log")
+    after = clock_of(replay, "bill_validation")
+    assert (after.status, after.due_at) == ("breached", at("2026-03-03 08:30") + 30 * MINUTE * 1)
+    assert after.policy_version == shorter.label
+    assert after.replanned_at == at("2026-03-04 10:00")
+    breach = [f for f in replay.outputs(FINDING) if isinstance(f, Finding) and f.level == "breach"]
+    assert [f.opened_at for f in breach] == [at("2026-03-04 10:00")], "nobody could know before"
+
+
+def test_a_longer_target_takes_a_breach_back_into_the_future() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    replay.heartbeat("odoo", at("2026-03-05 12:00"), "log")
+    assert clock_of(replay, "bill_validation").status == "breached"
+    due = clock_of(replay, "bill_validation").due_at
+    longer = changed(clocks={"bill_validation": {"target": "5 business days"}})
+    replay.feed([marker(longer, "2026-03-05 13:00")])
+    replay.heartbeat("odoo", at("2026-03-05 14:00"), "log")
+    clock = clock_of(replay, "bill_validation")
+    assert clock.status == "running"
+    assert clock.due_at == at("2026-03-09 09:00")
+    assert levels(replay, "bill_validation")["breach", due] == "resolved"
+    # And back again: the old breach stands again, under the identity it had.
+    replay.feed([marker(BASE, "2026-03-05 15:00")])
+    replay.heartbeat("odoo", at("2026-03-05 16:00"), "log")
+    assert clock_of(replay, "bill_validation").status == "breached"
+    assert levels(replay, "bill_validation")["breach", due] == "open"
+    replay.heartbeat("odoo", END, "log")
+    opened = [
+        (f.level, f.due_at)
+        for f in replay.outputs(FINDING)
+        if isinstance(f, Finding) and f.status == "open" and f.version == 1
+    ]
+    assert len(opened) == len(set(opened))
+
+
+def test_what_has_stopped_stays_also_when_its_history_is_told_late() -> None:
+    replay = documents()
+    replay.feed(
+        [
+            bill("1", "2026-03-02 09:00"),
+            moved("bill", "1", "2026-03-03 09:00", "posted", "draft", "posted"),
+            marker(changed(clocks={"bill_validation": {"target": "1 business hours"}}), "2026-03-04 10:00"),
+        ]
+    )
+    replay.heartbeat("odoo", at("2026-03-04 11:00"), "log")
+    stopped = clock_of(replay, "bill_validation")
+    assert (stopped.status, stopped.policy_version) == ("met", BASE.label)
+    # Told late, and it is posted half a day earlier: still by the policy of its time, which allowed three days.
+    replay.feed([moved("bill", "1", "2026-03-02 15:00", "posted", "draft", "posted", observed_at="2026-03-04 12:00")])
+    corrected = clock_of(replay, "bill_validation")
+    assert (corrected.status, corrected.stopped_at) == ("met", at("2026-03-02 15:00"))
+
+
+def test_a_clock_that_is_taken_out_ends() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    replay.heartbeat("odoo", at("2026-03-05 12:00"), "log")
+    without = changed(clocks={"bill_validation": "off"})
+    replay.feed([marker(without, "2026-03-05 13:00")])
+    replay.heartbeat("odoo", at("2026-03-05 14:00"), "log")
+    clock = clock_of(replay, "bill_validation")
+    assert clock.stopped_at == at("2026-03-05 13:00")
+    assert set(levels(replay, "bill_validation").values()) == {"resolved"}
+    said_before = len(replay.view.outputs)
+    replay.feed([bill("2", "2026-03-06 09:00")])
+    replay.heartbeat("odoo", END, "log")
+    assert not [o for o in replay.view.outputs[said_before:] if getattr(o.record, "policy", "") == "bill_validation"]
+
+
+def test_a_holiday_that_was_forgotten_moves_what_is_open() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    raw = msgspec.to_builtins(BASE.document, str_keys=True)["calendars"]["office"]
+    holiday = changed(calendars={"office": {**raw, "holidays": [*raw["holidays"], "2026-03-03"]}})
+    due = clock_of(replay, "bill_validation").due_at
+    assert due is not None
+    replay.feed([marker(holiday, "2026-03-04 10:00")])
+    replay.heartbeat("odoo", at("2026-03-04 10:01"), "log")
+    assert clock_of(replay, "bill_validation").due_at == due + DAY
+
+
+def test_the_due_date_of_a_step_is_planned_anew() -> None:
+    replay = documents("purchase_order")
+    replay.feed([order("1", "2026-03-02 09:00", state="to approve", amount_total=None)])
+    raw = msgspec.to_builtins(BASE.document, str_keys=True)["approvals"]
+    quick = changed(approvals=[{**a, "stuck_after": "1 business days"} for a in raw])
+    replay.feed([marker(quick, "2026-03-04 10:00")])
+    replay.heartbeat("odoo", at("2026-03-04 10:01"), "log")
+    stuck = levels(replay, "stuck_order_approval")
+    assert list(stuck.values()) == ["open"]
+    replay.feed([marker(BASE, "2026-03-04 12:00")])
+    replay.heartbeat("odoo", at("2026-03-04 12:01"), "log")
+    assert list(levels(replay, "stuck_order_approval").values()) == ["resolved"]
+
+
+def test_an_exception_that_is_no_longer_looked_for_is_resolved() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00", state="posted", reference="")])
+    raw = msgspec.to_builtins(BASE.document, str_keys=True)
+    del raw["exceptions"]["missing_reference"]
+    replay.feed([marker(parse_policy(raw), "2026-03-04 10:00")])
+    replay.heartbeat("odoo", at("2026-03-04 10:01"), "log")
+    found = [e for e in latest(replay.outputs(EXCEPTION), "exception_id").values() if e.type == "missing_reference"]
+    assert [(e.status, e.resolved_at) for e in found] == [("resolved", at("2026-03-04 10:00"))]
+
+
+def test_a_worker_with_another_file_goes_by_what_the_partition_knows() -> None:
+    """A file that is edited between two starts changes nothing: a change comes by the input, or not at all."""
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    replay.view.restart()
+    replay.stage = documents_stage(
+        type(POLICIES)([changed(clocks={"bill_validation": {"target": "1 business hours"}})])
+    )
+    replay.feed([bill("2", "2026-03-02 09:00")])
+    assert {c.policy_version for c in replay.outputs(CLOCK) if isinstance(c, Clock)} == {BASE.label}
+
+
+def test_a_repeated_change_and_one_that_is_no_policy() -> None:
+    replay = documents()
+    change = marker(changed(clocks={"bill_validation": {"target": "1 business days"}}), "2026-03-04 10:00")
+    replay.feed([bill("1", "2026-03-02 09:00"), change])
+    rows = sorted(replay.view.rows.keys())
+    assert replay.stage.apply(replay.view, change, 9) is False
+    assert sorted(replay.view.rows.keys()) == rows
+
+
+VARIANTS = [
+    changed(clocks={"bill_validation": {"target": "4 business hours"}, "expense_approval": {"target": "6 hours"}}),
+    changed(clocks={"bill_validation": {"target": "9 business days", "warnings": [50]}, "vendor_payment": "off"}),
+    changed(clocks={"bill_validation": "off", "expense_approval": {"target": "12 business days"}}),
+    BASE,
+]
+
+
+@st.composite
+def with_changes(draw: st.DrawFn) -> tuple[list[Event | PolicyChange], list[int]]:
+    """A world in order of time in which the policy changes now and then, and where the changes stand."""
+    ordered, _ = draw(interleavings())
+    stream: list[Event | PolicyChange] = list(ordered)
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(stream)))
+        when = (
+            stream[place - 1].observed_at if place and isinstance(stream[place - 1], Event) else at("2026-03-02 08:00")
+        )
+        offset = draw(st.sampled_from([-3 * DAY, 0, SECOND, 4 * DAY]))
+        stream.insert(place, marker(draw(st.sampled_from(VARIANTS)), when + 1, when + offset))
+    return stream, draw(st.lists(st.integers(0, 40), max_size=4))
+
+
+def run(stream: list[Event | PolicyChange], crashes: list[int] | None = None, keep: str | None = None) -> Replay:
+    replay = documents()
+    for i, event in enumerate(stream):
+        if crashes and i in crashes:
+            replay.view.restart()
+            replay.stage = documents_stage(POLICIES)
+        if keep is None or isinstance(event, PolicyChange) or event.document_key == keep:
+            replay.feed([event])
+    replay.heartbeat("odoo", END, "log")
+    return replay
+
+
+@settings(COMMON, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=15)
+@given(with_changes())
+def test_a_replay_and_a_restarted_worker_say_the_same(case: tuple[list[Event | PolicyChange], list[int]]) -> None:
+    stream, crashes = case
+    live, again = run(stream), run(stream, crashes)
+    assert live.view.outputs == again.view.outputs
+
+
+@settings(COMMON, max_examples=10)
+@given(with_changes())
+def test_each_level_fires_once_whatever_the_policies(case: tuple[list[Event | PolicyChange], list[int]]) -> None:
+    replay = run(case[0])
+    first = [
+        (f.document_keys[0], f.detector, f.rule, f.level, f.due_at)
+        for f in replay.outputs(FINDING)
+        if isinstance(f, Finding) and f.level is not None and f.version == 1
+    ]
+    assert len(first) == len(set(first))
+    latest(replay.outputs(FINDING), "finding_id")
+    latest(replay.outputs(CLOCK), "clock_id")
+
+
+def test_live_time_and_replay_switch_at_the_same_place() -> None:
+    """The wall clock moves a live source between its events; a replay has only the events. Same outputs, in order."""
+    change = marker(changed(clocks={"bill_validation": {"target": "1 business days"}}), "2026-03-04 10:00:00.500")
+    wall, after = {"timeline": "wall"}, "2026-03-04 10:00:02"
+    stream: list[Event | PolicyChange] = [
+        bill("1", "2026-03-02 09:00", **wall),
+        bill("2", "2026-03-04 09:59:59", **wall),
+        change,
+        bill("3", "2026-03-04 10:00:01", **wall),
+        moved("bill", "2", "2026-03-04 10:00:00.200", "posted", "draft", "posted", observed_at=after, **wall),
+        bill("4", "2026-03-09 12:00", **wall),
+    ]
+    outputs = []
+    for live in (False, True):
+        replay = documents(lateness=SECOND)
+        for event in stream:
+            replay.feed([event])
+            if live:
+                moment = event.published_at if isinstance(event, PolicyChange) else event.observed_at
+                for ahead in range(0, 1400, 100):  # the ticks after it, until just before the next record is read
+                    later = [e for e in stream if _seen(e) > moment]
+                    if not later or moment + ahead * 1000 - SECOND < _seen(later[0]) - SECOND // 2:
+                        replay.view.rows.timeline.follow(moment + ahead * 1000, replay._fire)
+        replay.view.rows.timeline.follow(at("2026-04-01 00:00"), replay._fire)
+        outputs.append(replay.view.outputs)
+    assert outputs[0] == outputs[1]
+    assert any(getattr(o.record, "policy_version", "").startswith("default@next") for o in outputs[0])
+
+
+def _seen(event: Event | PolicyChange) -> int:
+    return event.published_at if isinstance(event, PolicyChange) else event.observed_at
+
+
+def test_the_shell_moves_every_live_source_before_a_change() -> None:
+    """What the shell does with the record is what these tests assume of it."""
+    assert Processor(documents_stage(POLICIES))._kinds[PolicyChange] == 7
