@@ -148,7 +148,8 @@ class Capture:
         if self._reader is not None:
             return
         version = self._transport.version()
-        self._mappings = [one for one in self._mappings if one.serves(version)]
+        chosen = self._settings.models
+        self._mappings = [one for one in MAPPINGS if one.serves(version) and (not chosen or one.model in chosen)]
         source = Source(
             self._settings.source, self._settings.database, version, AccountHasher(self._settings.account_key)
         )

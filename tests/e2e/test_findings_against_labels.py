@@ -1,7 +1,7 @@
 """Every finding against what the generated company did wrong on purpose: nothing missed, and no false alarm.
 
-The company's Odoo is captured through odoorpc, its records are encoded and decoded as on the wire, and the stages run
-over them in memory: no broker. Run with ``-s`` to see the table.
+The company's Odoo is captured through odoorpc (18) and over JSON-2 (19), its records are encoded and decoded as on
+the wire, and the stages run over them in memory: no broker. Run with ``-s`` to see the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from finwatch.domain.events import Bill, Event, RelationFact
 from finwatch.domain.records import ExceptionRecord, Finding, Relation
-from finwatch.local.demonstration import LATENESS, SOURCE, START
+from finwatch.local.demonstration import LATENESS, SOURCE, START, access
 from finwatch.local.truth import (
     HARMLESS,
     KINDS,
@@ -36,8 +36,8 @@ from finwatch.runtime.topics import EXCEPTION, FINDING, RELATION
 from finwatch.sim import Company, SimulatedOdoo
 from finwatch.sim.labels import LabelKind
 from producers.odoo import Capture, CaptureSettings
+from producers.odoo.connect import open_transport
 from producers.odoo.records import RecordEncoder
-from producers.odoo.transport import OdooRpcTransport
 from schemas.decode import Bad, Decoder
 from schemas.registry import EmbeddedRegistry
 from streams.agents.registry import documents_stage, relations_stage
@@ -113,13 +113,13 @@ def later(moment: datetime) -> datetime:
     return moment + timedelta(hours=6 if quiet else 1)
 
 
-def captured() -> tuple[Company, Collected]:
-    company, topics = Company(seed=7, start=START, weeks=WEEKS), Collected()
+def captured(version: str) -> tuple[Company, Collected]:
+    company, topics = Company(seed=7, start=START, weeks=WEEKS, version=version), Collected()
     clock = ManualClock(START)
     company.advance(START)
     with SimulatedOdoo(company.db) as odoo:
         capture = Capture(
-            OdooRpcTransport(odoo.url, company.db.name, "svc_cdc", "svc_cdc"),
+            open_transport(access(odoo)),
             topics,
             clock,
             CaptureSettings(
@@ -149,7 +149,8 @@ def judged(company: Company, topics: Collected) -> World:
     world, policies, decoder = World(company), load_policies(), Decoder(EmbeddedRegistry())
     stage = documents_stage(policies)
     facts: list[Relation] = []
-    for topic, values in topics.by_topic.items():
+    for topic in stage.topics:
+        values = topics.by_topic[topic]
         replay = Replay(stage, topic, int(LATENESS * MICROS))
         for event in decoder.decode(values, {**stage.projections, HEARTBEAT: Heartbeat}):
             assert not isinstance(event, Bad)
@@ -167,10 +168,10 @@ def judged(company: Company, topics: Collected) -> World:
     return world
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+@pytest.fixture(scope="module", params=["18.0", "19.0"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     began = time.monotonic()
-    company, topics = captured()
+    company, topics = captured(request.param)
     read = time.monotonic()
     found = judged(company, topics)
     records = sum(map(len, topics.by_topic.values()))

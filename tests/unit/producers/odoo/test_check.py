@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finwatch.runtime.config import ConfigError, OdooSettings, load_settings
+from finwatch.sim import Company, SimulatedOdoo
 from producers.odoo.check import check
 from producers.odoo.errors import AccessDenied, AccessRefused, Unavailable
 from producers.odoo.run import capture_settings
@@ -51,6 +52,27 @@ def test_the_transport_is_told_and_an_old_one_on_a_new_server_is_warned_of() -> 
     odoo.major, odoo.api = 19, "JSON-RPC (/jsonrpc)"
     status, found, what_to_do = results(odoo)["transport"]
     assert status == "warning" and "JSON-RPC" in found and "FINWATCH_ODOO_TRANSPORT" in what_to_do
+
+
+@pytest.mark.parametrize(
+    ("version", "access", "api"),
+    [
+        ("18.0", {"user": "svc_cdc", "password": "svc_cdc"}, "JSON-RPC"),
+        ("19.0", {"user": "", "password": "", "api_key": "c" * 40}, "JSON-2"),
+    ],
+)
+def test_an_odoo_of_each_api_passes(version: str, access: dict[str, str], api: str) -> None:
+    company = Company(seed=2, weeks=1, scale=0.1, version=version)
+    company.advance(company.start)
+    company.db.clock = lambda: datetime.now(UTC)
+    with SimulatedOdoo(company.db) as odoo:
+        given = settings(url=odoo.url, database=company.db.name, **access)
+        found = {name: (status, told) for name, status, told, _ in check(given)}
+    assert found["transport"][0] == "ok" and found["transport"][1].startswith(api)
+    assert found["version"] == ("ok", version.removesuffix(".0"))
+    assert {status for status, _ in found.values()} <= {"ok", "skipped"}
+    expenses = {name for name, (status, _) in found.items() if name.startswith("hr.expense") and status == "ok"}
+    assert expenses == ({"hr.expense"} if version == "19.0" else {"hr.expense", "hr.expense.sheet"})
 
 
 @pytest.mark.parametrize("failure", [AccessDenied("log in: Odoo does not accept this login"), Unavailable("no answer")])
