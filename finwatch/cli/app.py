@@ -10,6 +10,7 @@ from finwatch.cli.capture import capture
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
 from finwatch.cli.import_log import import_log
+from finwatch.cli.reconcile import reconcile
 from finwatch.cli.stream import stream
 from finwatch.cli.webhook import webhook
 
@@ -48,6 +49,7 @@ app.add_typer(sink.app, name="sink")
 app.command("query")(query.command)
 app.command("findings")(findings.command)
 app.command("explain")(explain.command)
+app.command()(reconcile)
 app.command()(doctor)
 app.add_typer(topics.app, name="topics")
 app.add_typer(policy.app, name="policy")

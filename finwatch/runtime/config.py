@@ -128,6 +128,17 @@ class OdooSettings(_Group):
     account_key: SecretStr = Field(SecretStr(""), description="Key of the keyed hash over bank account numbers.")
 
 
+class ReconcileSettings(_Group):
+    """`finwatch reconcile`: source against store."""
+
+    rows_per_second: float = Field(
+        2000.0, ge=0, description="Rows a second it asks of Odoo at most, on the average; 0: as fast as Odoo answers."
+    )
+    repair_seconds: float = Field(
+        60.0, ge=0, description="Time the store has to show what was captured again by --repair."
+    )
+
+
 class HttpSettings(_Group):
     """`/metrics` and `/health` of this process."""
 
@@ -203,6 +214,7 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()  # type: ignore[call-arg]
     odoo: OdooSettings = OdooSettings()  # type: ignore[call-arg]
+    reconcile: ReconcileSettings = ReconcileSettings()  # type: ignore[call-arg]
     http: HttpSettings = HttpSettings()  # type: ignore[call-arg]
     stream: StreamSettings = StreamSettings()  # type: ignore[call-arg]
     sink: SinkSettings = SinkSettings()  # type: ignore[call-arg]

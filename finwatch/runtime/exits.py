@@ -9,6 +9,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1  # the work itself failed: findings differ, a check is red, a query was refused
     USAGE = 2  # wrong options or arguments
+    DRIFT = 3  # finwatch reconcile: source and store differ
     UNAVAILABLE = 69  # a dependency (broker, registry, store, Odoo) could not be reached in time
     SOFTWARE = 70  # an invariant broke; the process stopped rather than guess
     DEAD_LETTERS = 76  # more poison records than the limits allow

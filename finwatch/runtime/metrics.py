@@ -134,6 +134,29 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("capture_sweep_rounds", "counter", "Rounds of the sweep over all models.", ("source",)),
     MetricSpec("capture_sweep_round_seconds", "gauge", "Duration of the sweep's last round.", ("source",), "seconds"),
     MetricSpec("capture_poll_seconds", "histogram", "Duration of a poll of all models.", ("source",), "seconds"),
+    # The reconciliation of source and store.
+    MetricSpec("reconcile_documents", "gauge", "Documents compared, by side.", ("source", "entity", "side")),
+    MetricSpec(
+        "reconcile_drift", "gauge", "Documents on which the sides differ.", ("source", "entity", "company", "kind")
+    ),
+    MetricSpec("reconcile_in_flight", "gauge", "Documents too young to be compared.", ("source", "entity")),
+    MetricSpec(
+        "reconcile_store_behind_seconds",
+        "gauge",
+        "Age of the moment of the source up to which the store has everything.",
+        ("source", "model"),
+        "seconds",
+    ),
+    MetricSpec("reconcile_seconds", "gauge", "Duration of the last comparison.", ("source",), "seconds"),
+    MetricSpec(
+        "reconcile_finished_timestamp_seconds",
+        "gauge",
+        "Unix time of the last whole comparison.",
+        ("source",),
+        "seconds",
+    ),
+    MetricSpec("reconcile_runs", "counter", "Comparisons: equal, drift, failed.", ("source", "outcome")),
+    MetricSpec("reconcile_repaired", "counter", "Events published to repair drift.", ("source", "kind")),
     # The webhook ingress.
     MetricSpec("webhook_requests", "counter", "Requests answered, by hook and HTTP status.", ("source", "status")),
     MetricSpec(

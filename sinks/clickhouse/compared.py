@@ -1,0 +1,143 @@
+"""The store's side of a reconciliation: current states of documents, how far the store has seen, known findings.
+
+Owns: the queries. Does not own: comparing (finwatch.domain.reconciliation).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from finwatch.domain.reconciliation import DETECTOR, NOT_COMPARED, Item, Reference, canonical
+from finwatch.domain.records import Finding
+from finwatch.runtime.clock import from_micros
+from finwatch.runtime.topics import entity_record, entity_topic
+from schemas.registry import newest
+from schemas.tree import Node, tree
+
+_STATES = """
+    SELECT entity, toUInt64(record_id), company_id, payload, event_id,
+           toUnixTimestamp64Micro(ifNull(source_write_date, occurred_at))
+    FROM documents
+    WHERE source = {source:String} AND entity IN {entities:Array(String)} AND NOT deleted AND NOT transitions_only
+      AND toUInt64OrZero(record_id) > 0
+"""
+_RANGE = " AND toUInt64OrZero(record_id) > {after:UInt64} AND toUInt64OrZero(record_id) <= {last:UInt64}"
+_REST = " AND toUInt64OrZero(record_id) > {after:UInt64}"
+_KEYS = " AND document_key IN {keys:Array(String)}"
+_DELETED = """
+    SELECT entity, toUInt64(record_id) FROM documents
+    WHERE source = {source:String} AND entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
+      AND deleted
+"""
+_SEEN = """
+    SELECT uniqExact(topic, partition), toUnixTimestamp64Micro(min(at))
+    FROM heartbeats FINAL
+    WHERE source = {source:String} AND topic IN {topics:Array(String)}
+"""
+_FINDINGS = """
+    SELECT finding_id, version, status, detector, rule, severity, document_keys, source, entity, company_id, title,
+           reasons, evidence, amount_at_risk, currency, score, owner, next_action, policy_version, level,
+           toUnixTimestamp64Micro(findings.opened_at) AS opened_at,
+           toUnixTimestamp64Micro(findings.updated_at) AS updated_at
+    FROM findings WHERE detector = {detector:String} AND source = {source:String}
+"""
+
+
+class StoreSide:
+    """Reads one source's documents from the store. One object for one thread, as its client is.
+
+    `whole` False leaves lists of records (lines) out of the contents.
+    """
+
+    def __init__(self, client: Client, source: str, *, whole: bool) -> None:
+        self._client = client
+        self._source = source
+        self._whole = whole
+
+    def items(self, entities: Iterable[str], after: int, last: int | None) -> dict[Reference, Item]:
+        """Documents with ids above `after` and up to `last` (None: to the end)."""
+        limits = {"after": after} if last is None else {"after": after, "last": last}
+        return self._read(entities, _REST if last is None else _RANGE, limits)
+
+    def by_reference(self, references: Iterable[Reference]) -> dict[Reference, Item]:
+        """Given documents; those that the store does not have are not in it."""
+        wanted = list(references)
+        keys = [f"{self._source}:{one.entity}:{one.record_id}" for one in wanted]
+        return self._read({one.entity for one in wanted}, _KEYS, {"keys": keys})
+
+    def deleted(self, references: Iterable[Reference]) -> set[Reference]:
+        """Which of these documents the store holds for deleted."""
+        wanted = list(references)
+        parameters = {
+            "source": self._source,
+            "entities": sorted({one.entity for one in wanted}),
+            "keys": [f"{self._source}:{one.entity}:{one.record_id}" for one in wanted],
+        }
+        rows = self._client.query(_DELETED, parameters=parameters).result_rows
+        return {Reference(entity, int(record_id)) for entity, record_id in rows}
+
+    def seen_until(self, entities: Iterable[str]) -> datetime | None:
+        """Moment of the source up to which everything was captured and stored (but late commits); None: never told."""
+        topics = [entity_topic(entity) for entity in entities]
+        parameters = {"source": self._source, "topics": topics}
+        partitions, at = self._client.query(_SEEN, parameters=parameters).result_rows[0]
+        return from_micros(int(at)) if partitions else None
+
+    def findings(self) -> dict[str, Finding]:
+        """Latest version of each finding of the reconciliation, by id."""
+        parameters = {"detector": DETECTOR, "source": self._source}
+        found = {}
+        for row in self._client.query(_FINDINGS, parameters=parameters).named_results():
+            finding = Finding(**row, due_at=None)
+            found[finding.finding_id] = finding
+        return found
+
+    def _read(self, entities: Iterable[str], which: str, parameters: Mapping[str, Any]) -> dict[Reference, Item]:
+        found: dict[Reference, Item] = {}
+        given = {"source": self._source, "entities": sorted(entities), **parameters}
+        for entity, record_id, company, payload, event_id, written in self._client.query(
+            _STATES + which, parameters=given
+        ).result_rows:
+            reference = Reference(entity, int(record_id))
+            content = self._content(entity, payload)
+            found[reference] = Item(reference, company or "", content, from_micros(int(written)), event_id)
+        return found
+
+    def _content(self, entity: str, payload: str) -> dict[str, Any]:
+        columns = _columns(entity)
+        content = {}
+        for name, value in json.loads(payload).items():
+            node = columns.get(name)
+            if name in NOT_COMPARED or (not self._whole and node is not None and _records(node)):
+                continue
+            content[name] = _canonical(value, node)
+        return content
+
+
+@cache
+def _columns(entity: str) -> Mapping[str, Node]:
+    return {column.name: column.type for column in tree(newest(entity_record(entity))).columns}
+
+
+def _records(node: Node) -> bool:
+    return node.kind == "array" and node.item is not None and node.item.kind == "record"
+
+
+def _canonical(value: Any, node: Node | None) -> Any:
+    """A value of the payload as the other side writes it: the store's text of a time may have another precision."""
+    if value is None or node is None:
+        return value
+    if node.kind == "timestamp":
+        return canonical(datetime.fromisoformat(value))
+    if _records(node):
+        assert node.item is not None
+        inner = {column.name: column.type for column in node.item.columns}
+        return [
+            {name: _canonical(one, inner.get(name)) for name, one in row.items() if name not in NOT_COMPARED}
+            for row in value
+        ]
+    return value
