@@ -10,7 +10,8 @@ MODELS = [
     *("purchase.order", "purchase.order.line", "stock.picking", "stock.move"),
     *("hr.expense", "hr.expense.sheet"),
     *("res.partner", "res.partner.bank", "res.company", "res.currency", "res.users"),
-    *("mail.message", "mail.tracking.value", "ir.model.fields"),
+    *("res.currency.rate", "res.lang", "uom.uom", "product.product", "stock.picking.type"),
+    *("mail.message", "mail.tracking.value", "ir.model", "ir.model.fields"),
 ]
 READ_ONLY = {"perm_read": True, "perm_write": False, "perm_create": False, "perm_unlink": False}
 

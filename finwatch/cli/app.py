@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import explain, findings, policy, query, schemas, sim, sink, store, topics
+from finwatch.cli import explain, findings, odoo, policy, query, schemas, sim, sink, store, topics
 from finwatch.cli.capture import capture
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
@@ -51,6 +51,7 @@ app.command("findings")(findings.command)
 app.command("explain")(explain.command)
 app.command()(reconcile)
 app.command()(doctor)
+app.add_typer(odoo.app, name="odoo")
 app.add_typer(topics.app, name="topics")
 app.add_typer(policy.app, name="policy")
 app.add_typer(schemas.app, name="schemas")

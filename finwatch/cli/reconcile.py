@@ -143,6 +143,8 @@ class _Parts:
 
         readable, unreadable = [], {}
         for mapping in wanted.mappings:
+            if not mapping.serves(self._reader.source.version):
+                continue
             try:
                 self._reader.prepare(mapping)
                 readable.append(mapping)
@@ -272,6 +274,7 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
         client, settings = opened.enter_context(open_store(embedded))
         of_capture = capture_settings(settings)
         transport = open_transport(settings.odoo)
+        opened.callback(transport.close)
         log = get_logger("reconcile").bind(source=of_capture.source)
         reader = Reader(
             transport,

@@ -91,6 +91,10 @@ class OdooSettings(_Group):
         SecretStr(""),
         description="API key, in place of user and password on Odoo 19 and later (of the password before).",
     )
+    admin_user: str = Field("", description="Administrator's login, for `finwatch odoo setup` only.")
+    admin_password: SecretStr = Field(
+        SecretStr(""), description="Administrator's password or API key, for `finwatch odoo setup` only; used once."
+    )
     transport: Literal["auto", "jsonrpc", "json2"] = Field(
         "auto", description="How Odoo is asked; auto: JSON-2 where the server is 19 or later, JSON-RPC before."
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from finwatch.sim import access
 from finwatch.sim.fields import LANGUAGES, Model
 from finwatch.sim.rules import INVERSES
 from finwatch.sim.store import Database, Row, instant, stamp
@@ -78,6 +79,7 @@ def add_catalogue_rows(db: Database) -> None:
             fields.put(_stored(db, fields.model, row))
     for title, record_id in db.catalogue.subtypes.items():
         db.tables["mail.message.subtype"].put({"id": record_id, "name": title, **base})
+    access.seed(db, base)
 
 
 def _stored(db: Database, model: Model, record: dict[str, Any]) -> Row:

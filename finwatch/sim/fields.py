@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from finwatch.sim import uncaptured, version19
+from finwatch.sim import access_fields, uncaptured, version19
 
 VERSIONS = ("17.0", "18.0", "19.0")
 
@@ -263,7 +263,7 @@ def _stub_fields() -> dict[str, Field]:
 def _added_field(models: dict[str, dict[str, Field]], entry: Any) -> Field:
     _, name, kind, title, relation, path, _ = entry
     attributes: dict[str, Any] = {"readonly": bool(path), "required": False, "string": title, "type": kind}
-    attributes["store"] = not path and name in _STORED_ADDITIONS
+    attributes["store"] = not path and (name in _STORED_ADDITIONS or name in access_fields.STORED)
     if relation:
         attributes["relation"] = relation
     selection: tuple[tuple[str, str], ...] = ()
@@ -301,10 +301,11 @@ def load_catalogue(version: str) -> Catalogue:
     }
     relations = {f.relation for definitions in fields.values() for f in definitions.values() if f.relation}
     gone = version19.GONE_MODELS if major >= 19 else frozenset()
-    for model in sorted((relations | {entry[0] for entry in _ADDED}) - gone):
+    rights = [entry for entry in access_fields.ADDED if major in entry[6]]
+    for model in sorted((relations | {entry[0] for entry in (*_ADDED, *rights)}) - gone):
         fields.setdefault(model, _stub_fields())
-    for entry in _ADDED:
-        if captured_major in entry[6]:
+    for entry in (*(entry for entry in _ADDED if captured_major in entry[6]), *rights):
+        if entry[0] in fields:
             fields[entry[0]].setdefault(entry[1], _added_field(fields, entry))
     for definitions in fields.values():
         definitions["display_name"] = _simple("display_name", "char", "Display Name", store=False)

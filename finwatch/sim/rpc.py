@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from finwatch.sim import access
 from finwatch.sim.actions import METHODS
 from finwatch.sim.domain import compile_domain, search
 from finwatch.sim.errors import (
@@ -114,6 +116,7 @@ class Call:
             "fields_get": self.fields_get,
             "name_search": self.name_search,
             "check_access_rights": self.check_access_rights,
+            "has_access": self.has_access,
             "create": self.create,
             "write": self.write,
             "unlink": self.unlink,
@@ -149,8 +152,9 @@ class Call:
         self._may("read")
         _check_window(limit, offset)
         with self.db.lock:
+            narrowed = self._narrowed(domain)
             return search(
-                self.db, self.model, domain, order=order or None, offset=offset or 0, limit=limit or None,
+                self.db, self.model, narrowed, order=order or None, offset=offset or 0, limit=limit or None,
                 active_test=self._active_test,
             )  # fmt: skip
 
@@ -173,7 +177,7 @@ class Call:
         self._may("read")
         _check_window(limit, 0)
         with self.db.lock:
-            condition = compile_domain(self.db, self.model, domain, active_test=self._active_test)
+            condition = compile_domain(self.db, self.model, self._narrowed(domain), active_test=self._active_test)
             count = sum(1 for row in self.db.tables[self.model].rows.values() if condition.matches(row))
         return min(count, limit) if limit else count
 
@@ -186,7 +190,9 @@ class Call:
             # seen on a running server: reading every field of account.move in 18 fails in the server's own JSON encoder
             raise OdooError("builtins.TypeError", "keys must be str, int, float, bool or None, not frozendict")
         with self.db.lock:
-            rows = read_rows(self.db, self.user, self.model, [ids] if isinstance(ids, int) else ids, fields)
+            wanted = [ids] if isinstance(ids, int) else list(ids)
+            self._check_rules(wanted)
+            rows = read_rows(self.db, self.user, self.model, wanted, fields)
         if load != "_classic_read":
             for row in rows:
                 for name, value in row.items():
@@ -221,10 +227,14 @@ class Call:
 
     def check_access_rights(self, operation: str, raise_exception: bool = True) -> bool:
         """`check_access_rights`."""
-        allowed = self.user.may_read(self.model) if operation == "read" else self.user.writable
+        allowed = self._allowed(operation)
         if not allowed and raise_exception:
             self._may(operation)
         return allowed
+
+    def has_access(self, _ids: Any, operation: str) -> bool:
+        """`has_access` (18 and later)."""
+        return self._allowed(operation)
 
     def context_get(self) -> dict[str, Any]:
         """`res.users.context_get`."""
@@ -238,6 +248,8 @@ class Call:
         many = isinstance(vals_list, list)
         with self._transaction() as tx:
             ids = [_create(tx, self.definition, values) for values in (vals_list if many else [vals_list])]
+        if self.model == "res.users":
+            self._accounts(ids)
         return ids if many else ids[0]
 
     def write(self, ids: int | list[int], vals: dict[str, Any]) -> bool:
@@ -246,6 +258,8 @@ class Call:
         with self._transaction() as tx:
             for record_id in [ids] if isinstance(ids, int) else ids:
                 _write(tx, self.definition, record_id, vals)
+        if self.model == "res.users":
+            self._accounts([ids] if isinstance(ids, int) else ids)
         return True
 
     def unlink(self, ids: int | list[int]) -> bool:
@@ -291,9 +305,44 @@ class Call:
             tracking=not self.context.get("tracking_disable", False),
         )
 
+    def _allowed(self, operation: str) -> bool:
+        if self.user.by_groups:
+            return access.allowed(self.db, self.user.uid, self.model, operation)
+        return self.user.may_read(self.model) if operation == "read" else self.user.writable
+
+    def _narrowed(self, domain: Any) -> Any:
+        """The domain within what the record rules let this user see."""
+        if not self.user.by_groups:
+            return domain
+        return [*access.visible(self.db, self.user.uid, self.model), *(domain or [])]
+
+    def _check_rules(self, ids: Sequence[int]) -> None:
+        """Refuse records that a rule hides."""
+        if not self.user.by_groups or not (rules := access.visible(self.db, self.user.uid, self.model)):
+            return
+        seen = compile_domain(self.db, self.model, rules, active_test=False)
+        rows = self.db.tables[self.model].rows
+        if any(record_id in rows and not seen.matches(rows[record_id]) for record_id in ids):
+            raise access_error(
+                "Uh-oh! Looks like you have stumbled upon some top-secret records.\n\n"
+                f"Sorry, {self.user.login} doesn't have 'read' access to:\n- {self.definition.title} ({self.model})"
+            )
+
+    def _accounts(self, ids: Sequence[int]) -> None:
+        """Users written over RPC can log in; their password is kept with the account, never in the row."""
+        with self.db.lock:
+            for uid in ids:
+                row = self.db.tables["res.users"].rows[uid]
+                given = row.pop("password", None)
+                known = self.db.users.get(uid)
+                secret = str(given) if given else known.password if known is not None else ""
+                if known is None or known.by_groups:
+                    self.db.users[uid] = User(uid, row["login"], secret, by_groups=True)
+                elif given:
+                    self.db.users[uid] = replace(known, password=secret)
+
     def _may(self, operation: str) -> None:
-        allowed = self.user.may_read(self.model) if operation == "read" else self.user.writable
-        if not allowed:
+        if not self._allowed(operation):
             verb = {"read": "access", "write": "modify", "create": "create", "unlink": "delete"}.get(
                 operation, operation
             )

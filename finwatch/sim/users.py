@@ -77,6 +77,8 @@ class User:
     settings: bool = False
     """Member of base.group_system: may read fields restricted to Settings."""
     role: str = field(default="")
+    by_groups: bool = False
+    """Made over RPC: may what the rows of its groups say (finwatch.sim.access), whatever stands here."""
 
     def accepts(self, secret: object) -> bool:
         """True for the password and for the API key."""

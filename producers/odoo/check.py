@@ -10,7 +10,15 @@ from producers.odoo.connect import open_transport
 from producers.odoo.errors import AccessDenied, AccessRefused, OdooError, UnknownModel
 from producers.odoo.mapping import MAPPINGS
 from producers.odoo.mapping.spec import FIRST_VERSION, LAST_VERSION
-from producers.odoo.tracking import FIELD_MODEL, MESSAGE_MODEL, VALUE_MODEL
+from producers.odoo.rights import OWN_RECORDS, Right, rights
+from producers.odoo.tracking import (
+    FIELD_FIELDS,
+    FIELD_MODEL,
+    MESSAGE_FIELDS,
+    MESSAGE_MODEL,
+    VALUE_FIELDS,
+    VALUE_MODEL,
+)
 from producers.odoo.transport import Transport
 from producers.odoo.transport_json2 import FIRST_JSON2_VERSION
 from producers.odoo.windows import SAFE_OVERLAP
@@ -19,6 +27,7 @@ Status = Literal["ok", "warning", "failed", "skipped"]
 Result = tuple[str, Status, str, str]
 """(what was checked, outcome, what was found, what to do unless ok)"""
 SKEW_SECONDS = 10.0
+_LOG_FIELDS = {VALUE_MODEL: VALUE_FIELDS, MESSAGE_MODEL: MESSAGE_FIELDS, FIELD_MODEL: FIELD_FIELDS}
 
 
 def check(settings: OdooSettings, transport: Transport | None = None) -> Iterator[Result]:
@@ -46,16 +55,16 @@ def check(settings: OdooSettings, transport: Transport | None = None) -> Iterato
         what_to_do = f"use {FIRST_VERSION} to {LAST_VERSION}; others are read as the nearest of them"
         yield "version", "warning", f"{version} is not tested", what_to_do
     yield _skew(transport)
-    for model in dict.fromkeys((*_models(version), VALUE_MODEL, MESSAGE_MODEL, FIELD_MODEL)):
-        yield _readable(transport, model)
-
-
-def _models(version: int) -> Iterator[str]:
-    for mapping in MAPPINGS:
-        if not mapping.serves(version):
-            continue
-        yield mapping.model
-        yield from (child.model for child in mapping.children)
+    mine = _companies(transport, settings)
+    if mine is not None:
+        yield mine
+    installed = []
+    for right in rights(version):
+        result = _readable(transport, right, version)
+        yield result
+        if result[1] == "ok":
+            installed.append(right.model)
+    yield _writes(transport, installed)
 
 
 def _key(settings: OdooSettings) -> Result:
@@ -84,21 +93,70 @@ def _skew(transport: Transport) -> Result:
     return "clock", "warning", f"{skew:+.0f} s", "synchronise the clocks (NTP) of both machines"
 
 
-def _readable(transport: Transport, model: str) -> Result:
-    """Whether rows of a model can be read; of documents an empty table may also be one that is hidden by a rule."""
+def _companies(transport: Transport, settings: OdooSettings) -> Result | None:
+    """Whether the account belongs to every company it can name; None when that cannot be told."""
     try:
-        rows = transport.search_read(model, [], ["write_date" if model != FIELD_MODEL else "name"], limit=1)
+        companies = set(transport.search("res.company", [], limit=10_000))
+        rows = transport.search_read("res.users", [("login", "=", settings.user)], ["company_ids"], limit=1)
+    except OdooError:
+        return None  # the rights to read these are told below
+    if not rows or not isinstance(rows[0].get("company_ids"), list):
+        return None
+    others = companies - set(rows[0]["company_ids"])
+    if not others:
+        return "companies", "ok", f"{len(companies)}, all of them the account's", ""
+    what_to_do = "add them to the account's companies, or run: finwatch odoo setup"
+    return "companies", "warning", f"records of {len(others)} of {len(companies)} are absent without a word", what_to_do
+
+
+def _readable(transport: Transport, right: Right, version: int) -> Result:
+    """Whether rows of a model can be read, with which fields; an empty table may be one that is hidden by a rule."""
+    model, what_to_do = right.model, f"without it is not seen: {right.without}. Run: finwatch odoo setup"
+    wanted = [name for name in _fields(model, version) if name != "id"]
+    try:
+        has = transport.fields_get(model, ("type",))
+        missing = sorted(set(wanted) - has.keys() - {"display_name"})
+        # The stamp and one field that every version has: rows come, and in them what was asked for.
+        rows = transport.search_read(model, [], [n for n in wanted if n in has] or ["display_name"], limit=1)
     except UnknownModel:
         return model, "skipped", "not installed", ""
     except AccessRefused:
-        return (
-            model,
-            "failed",
-            "no right to read",
-            "give the service account a read right on it",
-        )
+        return model, "failed", "no right to read it, or one of its fields", what_to_do
     except AccessDenied as error:
         return model, "failed", str(error), AccessDenied.what_to_do
     except OdooError as error:
         return model, "failed", str(error), "look at Odoo's log"
-    return model, "ok", "readable" if rows else "readable, no rows seen", ""
+    found = "readable" if rows else "readable, no rows seen (none there, or hidden by a record rule)"
+    return model, "ok", found + (f"; not on this server: {', '.join(missing)}" if missing else ""), ""
+
+
+def _fields(model: str, version: int) -> list[str]:
+    """Every field that is read of a model, by any mapping."""
+    found: dict[str, None] = dict.fromkeys(_LOG_FIELDS.get(model, ()))
+    for mapping in MAPPINGS:
+        if not mapping.serves(version):
+            continue
+        parts = [(mapping.model, mapping.fields), *((one.model, one.fields) for one in mapping.children)]
+        parts += [(one.model, one.fields) for one in mapping.joined]
+        for name, fields in parts:
+            if name == model:
+                found |= dict.fromkeys(fields.of(version))
+    return list(found)
+
+
+def _writes(transport: Transport, models: list[str]) -> Result:
+    """Whether the account could write what it reads. Nothing is written to find out."""
+    wide: list[str] = []
+    own: list[str] = []
+    for model in models:
+        try:
+            granted = [one for one in ("write", "create", "unlink") if transport.may(model, one)]
+        except OdooError as error:
+            return "writes", "warning", f"{model}: {error}", "look at the account's groups: it needs no right to write"
+        if granted:
+            (own if model in OWN_RECORDS else wide).append(f"{model} ({', '.join(granted)})")
+    if wide:
+        what_to_do = "take these rights away: finwatch never writes. finwatch odoo setup makes an account without them"
+        return "writes", "warning", f"allowed on {', '.join(wide)}", what_to_do
+    ending = f"; own records of {', '.join(own)}, as every internal user" if own else ""
+    return "writes", "ok", f"refused on all {len(models)} models{ending}", ""

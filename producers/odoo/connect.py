@@ -135,6 +135,10 @@ class AutomaticTransport:
         """See Transport."""
         return self._transport().fields_get(model, attributes, fields=fields, context=context)
 
+    def may(self, model: str, operation: str) -> bool:
+        """See Transport."""
+        return self._transport().may(model, operation)
+
     def close(self) -> None:
         """See Transport."""
         self._server.close()

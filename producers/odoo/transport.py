@@ -90,6 +90,10 @@ class Transport(Protocol):
         """Attributes of the model's fields, by field name."""
         ...
 
+    def may(self, model: str, operation: str) -> bool:
+        """Whether the user has the right to `read`, `write`, `create` or `unlink` records of a model."""
+        ...
+
     def close(self) -> None:
         """Let go of connections; harmless when there are none. It may be used again afterwards."""
         ...
@@ -252,6 +256,12 @@ class OdooRpcTransport:
         if context:
             kwargs["context"] = dict(context)
         return fields_of(model, self._call(model, "fields_get", [list(fields)] if fields is not None else [], kwargs))
+
+    def may(self, model: str, operation: str) -> bool:
+        """See Transport. The method was renamed: 18 knows both names."""
+        if self.version() >= 18:
+            return bool(self._call(model, "has_access", [[], operation], {}))
+        return bool(self._call(model, "check_access_rights", [operation], {"raise_exception": False}))
 
     def close(self) -> None:
         """Nothing to let go of: odoorpc opens a connection for each call."""

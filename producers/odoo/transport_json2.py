@@ -227,6 +227,10 @@ class Json2Transport:
             arguments["allfields"] = list(fields)
         return fields_of(model, self._call(model, "fields_get", arguments, context))
 
+    def may(self, model: str, operation: str) -> bool:
+        """See Transport."""
+        return bool(self._call(model, "has_access", {"ids": [], "operation": operation}, None))
+
     def close(self) -> None:
         """Close the connection; the next call opens one."""
         self._server.close()

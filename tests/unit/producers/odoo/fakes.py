@@ -101,6 +101,10 @@ class FakeOdoo:
             raise UnknownModel(f"fields_get on {model}")
         return {name: {"type": "char"} for name in self.fields[model]}
 
+    def may(self, model: str, operation: str) -> bool:
+        """Reading only."""
+        return operation == "read"
+
     def _may_fail(self, model: str) -> None:
         failure = self.failures.get(model)
         if failure is not None:

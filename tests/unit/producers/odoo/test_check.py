@@ -31,7 +31,7 @@ def test_each_model_is_said_to_be_readable_refused_or_absent() -> None:
     odoo.failures["purchase.order"] = AccessRefused("search_read on purchase.order")
     found = results(odoo)
     assert found["res.partner"][0] == "ok"
-    assert found["purchase.order"][0] == "failed" and "read right" in found["purchase.order"][2]
+    assert found["purchase.order"][0] == "failed" and "purchase approvals" in found["purchase.order"][2]
     assert found["stock.picking"][0] == "skipped"
     assert found["login"][0] == found["version"][0] == found["clock"][0] == found["account key"][0] == "ok"
 
