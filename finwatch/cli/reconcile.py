@@ -262,18 +262,22 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
     from finwatch.cli.opening import open_store
     from finwatch.cli.reconciling import Reconciler
     from finwatch.runtime.logging import get_logger
+    from finwatch.runtime.metrics import Metrics
     from producers.odoo.accounts import AccountHasher
     from producers.odoo.compared import SourceSide
     from producers.odoo.connect import open_transport
     from producers.odoo.mapping.spec import Source
+    from producers.odoo.politeness import Limits, Manners, PoliteTransport
     from producers.odoo.reader import Reader
     from producers.odoo.run import capture_settings
     from sinks.clickhouse.compared import StoreSide
 
     with ExitStack() as opened:
         client, settings = opened.enter_context(open_store(embedded))
-        of_capture = capture_settings(settings)
-        transport = open_transport(settings.odoo)
+        of_capture, odoo = capture_settings(settings), settings.odoo
+        limits = Limits(odoo.rate, odoo.concurrency, odoo.page_least, odoo.page_seconds, odoo.patience)
+        manners = Manners(limits, clock, odoo.source, Metrics(), stop)
+        transport = PoliteTransport(open_transport(odoo), manners)
         opened.callback(transport.close)
         log = get_logger("reconcile").bind(source=of_capture.source)
         reader = Reader(

@@ -22,7 +22,6 @@ _DATE_FIELDS = {
     "purchase.order": "date_order",
     "stock.picking": "scheduled_date",
     "hr.expense.sheet": "accounting_date",
-    "hr.expense": "date",
 }
 """The stored field behind `finwatch.domain.reconciliation.date_column`: a period can then be asked of the server."""
 _DATETIMES = frozenset({"date_order", "scheduled_date"})

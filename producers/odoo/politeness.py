@@ -253,6 +253,10 @@ class PoliteTransport:
             "fields_get", lambda: self._inner.fields_get(model, attributes, fields=fields, context=context)
         )
 
+    def may(self, model: str, operation: str) -> bool:
+        """See Transport."""
+        return self._ask("may", lambda: self._inner.may(model, operation))
+
     def close(self) -> None:
         """See Transport."""
         self._inner.close()
