@@ -106,6 +106,16 @@ def test_the_version_and_the_servers_clock(way: Way, odoo: SimulatedOdoo, transp
     assert transport.api.startswith({"jsonrpc": "JSON-RPC", "json2": "JSON-2"}[way.api])
 
 
+def test_rights_are_told_and_nothing_is_tried(way: Way, odoo: SimulatedOdoo, transport: Transport) -> None:
+    before = odoo.db.commits
+    told = [transport.may("account.move", one) for one in ("read", "write", "create", "unlink")]
+    assert told == [True, False, False, False]
+    administrator = way.open(odoo, "admin")
+    assert administrator.may("account.move", "write")
+    administrator.close()
+    assert odoo.db.commits == before
+
+
 def test_rows_have_their_id_and_the_fields_asked_for(transport: Transport) -> None:
     fields = ("name", "partner_id", "amount_total", "invoice_line_ids", "posted_before", "invoice_date", "write_date")
     rows = transport.search_read("account.move", [("move_type", "=", "in_invoice")], fields, limit=5)
