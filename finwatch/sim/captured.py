@@ -130,6 +130,7 @@ def _users(db: Database) -> None:
         login = row["login"]
         row.setdefault("lang", "en_US")
         row.setdefault("tz", "Europe/Amsterdam")
+        row.setdefault("company_ids", sorted(db.tables["res.company"].rows))
         if login == "admin":
             user = administrator(row["id"])
         elif login == "svc_cdc":

@@ -238,7 +238,7 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     def user(uid: int, login: str, name: str, lang: str | None = None) -> Person:
         record = partner(name, email=f"{login}@voorbeeld.example", is_company=False)
         put("res.users", uid, login=login, name=name, active=True, company_id=actions.COMPANY, partner_id=record,
-            lang=lang or "en_US", tz="Europe/Amsterdam")  # fmt: skip
+            company_ids=[actions.COMPANY], lang=lang or "en_US", tz="Europe/Amsterdam")  # fmt: skip
         put("hr.employee", uid, name=name, user_id=uid)
         return Person(uid, record, uid, lang)
 
