@@ -9,7 +9,7 @@ import msgspec
 from msgspec import field
 
 from finwatch.domain.policy.approvals import ApprovalSection
-from finwatch.domain.policy.calendars import CalendarSection
+from finwatch.domain.policy.calendars import CalendarSection, with_country_days
 from finwatch.domain.policy.clocks import ClockSection
 from finwatch.domain.policy.conditions import Condition
 from finwatch.domain.policy.duplicates import DuplicatesSection
@@ -45,7 +45,11 @@ class PolicyDocument(Section, frozen=True):
 def parse_document(raw: object) -> PolicyDocument:
     """Types and words of a policy file's content (plain dicts and lists). Raises PolicyError."""
     try:
-        return msgspec.convert(raw, PolicyDocument)
+        document = msgspec.convert(raw, PolicyDocument)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         raise PolicyError(path.rstrip("`") or "$", message) from None
+    calendars = {
+        name: with_country_days(section, f"$.calendars.{name}") for name, section in document.calendars.items()
+    }
+    return msgspec.structs.replace(document, calendars=calendars)
