@@ -13,7 +13,9 @@ from finwatch.domain.policy.calendars import CalendarSection, with_country_days
 from finwatch.domain.policy.clocks import ClockSection
 from finwatch.domain.policy.conditions import Condition
 from finwatch.domain.policy.duplicates import DuplicatesSection
+from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.policy.exceptions import ExceptionSection
+from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.policy.section import PolicyError, Section
 
 
@@ -40,6 +42,8 @@ class PolicyDocument(Section, frozen=True):
     clocks: list[ClockSection] = []
     exceptions: dict[str, ExceptionSection] = {}
     duplicates: DuplicatesSection = field(default_factory=DuplicatesSection)
+    matching: MatchingSection = field(default_factory=MatchingSection)
+    duties: DutiesSection = field(default_factory=DutiesSection)
 
 
 def parse_document(raw: object) -> PolicyDocument:
