@@ -187,13 +187,13 @@ class CountedOdoo(SimulatedOdoo):
         self._sent: Counter[str] = Counter()
         self._counting = threading.Lock()
 
-    def answer(self, path: str, body: bytes) -> tuple[int, str, bytes]:
+    def answer(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, str, bytes]:
         """See SimulatedOdoo."""
         if path == "/benchmark/served":
             told = {"requests": self._answered, "seconds": self._seconds, "rows": dict(self._sent)}
             return 200, "application/json; charset=utf-8", msgspec.json.encode({"result": told})
         began = time.perf_counter()
-        answered = super().answer(path, body)
+        answered = super().answer(path, body, headers)
         with self._counting:
             self._answered += 1
             self._seconds += time.perf_counter() - began

@@ -26,6 +26,7 @@ import odoorpc.error
 
 from producers.odoo.errors import AccessDenied, Malformed, Refused, Unavailable
 from producers.odoo.failures import by_status, classify
+from producers.odoo.proxy import use_proxy
 from producers.odoo.values import Domain, Row
 
 T = TypeVar("T")
@@ -271,6 +272,7 @@ class OdooRpcTransport:
 
             def connect() -> Any:
                 odoo = odoorpc.ODOO(self._host, self._protocol, self._port, timeout=self._timeout, opener=self._opener)
+                use_proxy(odoo)
                 odoo.login(self._database, self._user, self._secret)
                 return odoo
 

@@ -20,7 +20,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class _Known(dict[K, V], Generic[K, V]):
+class Known(dict[K, V], Generic[K, V]):
     """Values made before: dates, stamps and amounts of a document, and of its neighbours, come again and again."""
 
     def __init__(self, make: Callable[[K], V]) -> None:
@@ -44,13 +44,15 @@ def _aware(given: str) -> datetime:
 
 def _short(given: float) -> Decimal | None:
     """A float of at most six places; None for another."""
-    return Decimal(repr(given)) if -1e15 < given < 1e15 and round(given, 6) == given else None
+    shown = repr(given)
+    point = shown.find(".")
+    return Decimal(shown) if point > 0 and len(shown) - point <= 7 and "e" not in shown else None
 
 
-_MOMENTS: _Known[str, datetime] = _Known(_aware)
-_DAYS: _Known[str, date] = _Known(date.fromisoformat)
-_DECIMALS: _Known[float, Decimal | None] = _Known(_short)
-_ZERO, _MINUS_ZERO = Decimal("0.0"), Decimal("-0.0")  # equal as keys, not as text, which content hashes are made of
+MOMENTS: Known[str, datetime] = Known(_aware)
+DAYS: Known[str, date] = Known(date.fromisoformat)
+DECIMALS: Known[float, Decimal | None] = Known(_short)
+ZERO, MINUS_ZERO = Decimal("0.0"), Decimal("-0.0")  # equal as keys, not as text, which content hashes are made of
 
 
 def ref(row: Row, field: str) -> str | None:
@@ -123,8 +125,8 @@ def decimal(value: Any, field: str) -> Decimal:
     """Exact decimal of a JSON number. Raises Malformed for what is not finite or has more than 22 integer digits."""
     if value.__class__ is float:
         if not value:
-            return _ZERO if copysign(1.0, value) > 0 else _MINUS_ZERO
-        known = _DECIMALS[value]
+            return ZERO if copysign(1.0, value) > 0 else MINUS_ZERO
+        known = DECIMALS[value]
         if known is not None:
             return known  # nearly all there are: nothing to round
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -157,7 +159,7 @@ def day(row: Row, field: str) -> date | None:
     if value is None or value is False:
         return None
     try:
-        return _DAYS[value]
+        return DAYS[value]
     except (TypeError, ValueError):
         raise Malformed(f"{field} is not a date") from None
 
@@ -173,7 +175,7 @@ def moment(row: Row, field: str) -> datetime | None:
 def parse_moment(value: Any, field: str) -> datetime:
     """Aware UTC datetime of Odoo's `YYYY-MM-DD HH:MM:SS[.ffffff]`. Raises Malformed."""
     try:
-        return _MOMENTS[value]
+        return MOMENTS[value]
     except (TypeError, ValueError):
         raise Malformed(f"{field} is not a datetime") from None
 

@@ -1,9 +1,11 @@
 """res.partner.bank. The number itself is hashed here and goes no further."""
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, integer, ref, ref_name, text
 
 
+@flat
 def document(row: Row, _lines: Lines, source: Source) -> Document:
     """A partner's bank account."""
     number = text(row, "acc_number")

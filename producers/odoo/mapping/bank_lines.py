@@ -1,10 +1,12 @@
 """account.bank.statement.line; its date and, in 17, its journal and company are kept in its account.move."""
 
 from producers.odoo.accounts import mask_ibans
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Joined, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, flag, number, ref, ref_name, text
 
 
+@flat
 def document(row: Row, _lines: Lines, source: Source) -> Document:
     """A bank statement line."""
     account = text(row, "account_number")

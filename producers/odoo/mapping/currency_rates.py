@@ -1,9 +1,11 @@
 """res.currency.rate: what a currency was worth from a day on."""
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, real, ref, ref_name
 
 
+@flat
 def document(row: Row, _lines: Lines, _source: Source) -> Document:
     """A rate; without a company it is every company's."""
     body = {

@@ -6,6 +6,7 @@ its states are told in the words of the report's, so that what reads them knows 
 
 from typing import Any
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, moment, number, ref, ref_name, text
 
@@ -16,6 +17,7 @@ LINE = Child(
 )
 
 
+@flat
 def line(row: Row) -> dict[str, Any]:
     """An expense of a report, in the company's currency as the report's total is."""
     return {
@@ -28,6 +30,7 @@ def line(row: Row) -> dict[str, Any]:
     }
 
 
+@flat
 def document(row: Row, lines: Lines, _source: Source) -> Document:
     """An expense report. `responsible` is who is asked; who approved stands in the tracking log only."""
     body = {
@@ -59,6 +62,7 @@ STATES_19 = {
 _PAYMENT_STATES_19 = {"in_payment": "in_payment", "paid": "paid"}
 
 
+@flat
 def expense(row: Row, _lines: Lines, _source: Source) -> Document:
     """An expense of 19. `responsible` is who is asked, and once it is approved who approved."""
     state = text(row, "state")

@@ -6,6 +6,7 @@ The move of a bank statement line is left out: it is the bank line's own (Odoo's
 from typing import Any
 
 from producers.odoo.accounts import mask_ibans
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, flag, number, ref, ref_name, refs, text
 
@@ -34,7 +35,6 @@ LINE = Child(
             "amount_currency",
             "partner_id",
             "purchase_line_id",  # only with the purchase app
-            "purchase_order_id",  # related over the former, not stored
             "sale_line_ids",  # only with the sales app
             "write_date",
         )
@@ -52,6 +52,7 @@ def entity_of(move_type: object) -> str | None:
     return "entry" if move_type == "entry" else None
 
 
+@flat
 def line(row: Row) -> dict[str, Any]:
     """A line of a bill, invoice or entry."""
     return {
@@ -80,12 +81,6 @@ def invoice_line(row: Row) -> dict[str, Any]:
     return {**line(row), "sale_line_ids": refs(row, "sale_line_ids")}
 
 
-def bill_line(row: Row, source: Source) -> dict[str, Any]:
-    """A line of a bill: it names the order that it bills."""
-    order = ref(row, "purchase_order_id")
-    return {**line(row), "purchase_order_key": source.key("purchase_order", order) if order else None}
-
-
 def _checked(row: Row, source: Source) -> bool | None:
     """Whether somebody reviewed it: 18 has `checked`, 17 the inverse `to_check`."""
     if source.version >= 18:
@@ -110,6 +105,7 @@ def printed_number(row: Row, field: str = "name") -> str | None:
     return None if name == "/" else name
 
 
+@flat
 def document(row: Row, lines: Lines, source: Source) -> Document | None:
     """A bill, invoice or entry; lines without tax and balancing ones for bills and invoices, all of an entry."""
     if row.get("statement_line_id"):
@@ -118,6 +114,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     if entity is None:
         return None
     reversed_id = ref(row, "reversed_entry_id")
+    mapped = invoice_line if entity == "invoice" else line
     body = {
         "name": printed_number(row),
         "move_type": text(row, "move_type"),
@@ -147,7 +144,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
         "checked": _checked(row, source),
         **stamps(row),
         "lines": [
-            bill_line(one, source) if entity == "bill" else invoice_line(one) if entity == "invoice" else line(one)
+            mapped(one)
             for one in lines.get(LINE.model, ())
             if entity == "entry" or one.get("display_type") in ("product", None, False)
         ],

@@ -1,6 +1,7 @@
 """account.payment. 18 keeps its own columns; 17 keeps state, date, name, label and journal in its account.move."""
 
 from producers.odoo.accounts import mask_ibans
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.moves import printed_number
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Joined, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, number, ref, ref_name, refs, text
@@ -19,6 +20,7 @@ def _bill_keys(row: Row, source: Source) -> list[str]:
     return [source.key(entity, one) for one in refs(row, "invoice_ids")]
 
 
+@flat
 def document(row: Row, _lines: Lines, source: Source) -> Document:
     """A payment. Whoever created it paid: the register wizard creates and posts in one transaction, untracked."""
     own = source.version >= 18

@@ -1,5 +1,6 @@
 """product.product; what variants share comes through their template (Odoo's `_inherits`), its stamp included."""
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, ref, text
 
@@ -14,6 +15,7 @@ def stocked(row: Row, source: Source) -> bool | None:
     return None if kind is None else kind == "product"
 
 
+@flat
 def document(row: Row, _lines: Lines, source: Source) -> Document:
     """A product."""
     kind = text(row, "type")

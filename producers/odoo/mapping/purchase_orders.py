@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, moment, number, real, ref, ref_name, refs, text
 
@@ -44,6 +45,7 @@ def _received(row: Row) -> Decimal | None:
     return quantity if recorded or quantity else None
 
 
+@flat
 def line(row: Row) -> dict[str, Any]:
     """A line of an order. Its unit and taxes have other names from 19 on."""
     unit = "product_uom_id" if "product_uom_id" in row else "product_uom"
@@ -69,6 +71,7 @@ def line(row: Row) -> dict[str, Any]:
     }
 
 
+@flat
 def document(row: Row, lines: Lines, _source: Source) -> Document:
     """A purchase order; sections and notes are no lines."""
     body = {

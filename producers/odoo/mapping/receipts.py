@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, moment, number, ref, ref_name, text
 
@@ -27,6 +28,7 @@ LINE = Child(
 )
 
 
+@flat
 def line(row: Row) -> dict[str, Any]:
     """A move: expected by the demand, done once the move is. `quantity` of an open move is only reserved."""
     done = number(row, "quantity") if row.get("state") == "done" else None
@@ -52,6 +54,7 @@ def incoming(row: Row, moves: list[Row], source: Source) -> bool:
     return any(one.get("purchase_line_id") for one in moves)
 
 
+@flat
 def document(row: Row, lines: Lines, source: Source) -> Document | None:
     """A receipt; None for deliveries and internal transfers."""
     moves = list(lines.get(LINE.model, ()))

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from producers.odoo.accounts import AccountHasher
+from producers.odoo.mapping.flat import flat
 from producers.odoo.values import Domain, Row, moment, ref
 
 FIRST_VERSION = 17
@@ -120,6 +121,7 @@ class Mapping:
         return frozenset(child.model for child in self.children)
 
 
+@flat
 def stamps(row: Row) -> dict[str, Any]:
     """created_by, created_at and written_by of a row."""
     return {

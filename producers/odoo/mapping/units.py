@@ -5,6 +5,7 @@ a tree of units and `factor` says the inverse.
 """
 
 from producers.odoo.errors import Malformed
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, real, ref, text
 
@@ -27,6 +28,7 @@ def family(row: Row, source: Source) -> str | None:
     return path.partition("/")[0] if path else str(row["id"])
 
 
+@flat
 def document(row: Row, _lines: Lines, source: Source) -> Document:
     """A unit; units belong to no company."""
     body = {

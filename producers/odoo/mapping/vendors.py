@@ -1,9 +1,11 @@
 """res.partner: vendors and customers. Contact details (mail, phone, address) are not read: no control needs them."""
 
+from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, integer, ref, ref_name, refs, text
 
 
+@flat
 def document(row: Row, _lines: Lines, _source: Source) -> Document:
     """A partner. The ranks are written by raw SQL in Odoo and may lag behind."""
     body = {

@@ -25,6 +25,10 @@ class Captured:
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())["models"]
         self.source = Source("erp", "fin", self.version, AccountHasher(b"k" * 32))
 
+    def has(self, model: str) -> bool:
+        """Whether rows of a model were captured."""
+        return (self._folder / f"{model}.json.gz").exists()
+
     def rows(self, model: str) -> list[dict[str, Any]]:
         """All rows of a model, in order of id."""
         with gzip.open(self._folder / f"{model}.json.gz", "rt", encoding="utf-8") as file:

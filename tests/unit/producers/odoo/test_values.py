@@ -93,3 +93,15 @@ def test_zero_keeps_its_sign_whatever_was_read_before() -> None:
 def test_a_moment_read_again_is_the_same_object() -> None:
     assert values.parse_moment("2026-11-22 03:19:52", "x") is values.parse_moment("2026-11-22 03:19:52", "x")
     assert values.parse_moment("2026-11-22 03:19+01", "x") == datetime(2026, 11, 22, 2, 19, tzinfo=UTC)
+
+
+@given(st.floats() | st.floats(-1e6, 1e6).map(lambda number: round(number, 2)))
+def test_a_number_is_what_its_shortest_text_says(number: float) -> None:
+    try:
+        found = values.decimal(number, "x")
+    except Malformed:
+        assert number != number or abs(number) >= 1e21
+    else:
+        assert abs(found - Decimal(repr(number))) <= Decimal("0.0000005")
+        if number == round(number, 6) and abs(number) < 1e15:
+            assert str(found) == str(Decimal(repr(number)))
