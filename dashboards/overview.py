@@ -486,6 +486,30 @@ def dashboard() -> model.Dashboard:
     return result
 
 
+POLICY_CHANGES = """
+    SELECT moment AS time, concat('Policy ', label) AS title,
+           arrayStringConcat(arrayConcat([ifNull(reason, '')], changes), '\\n') AS text, policy AS tags
+    FROM (SELECT *, greatest(effective_at, published_at) AS moment FROM policy_changes)
+    WHERE $__timeFilter(moment)
+    ORDER BY time
+"""
+"""Each change of a policy, drawn into every panel over time: beside the figures it changes."""
+
+
 def as_json() -> str:
     """Content of grafana/finwatch-overview.json."""
-    return json.dumps(dashboard(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    made = json.loads(json.dumps(dashboard(), cls=JSONEncoder))
+    # The kit's annotations know no query of a data source's own: it is put in as Grafana keeps it.
+    target = json.loads(json.dumps(Sql(POLICY_CHANGES).target().build(), cls=JSONEncoder))
+    made["annotations"] = {
+        "list": [
+            {
+                "name": "Policy changes",
+                "datasource": target["datasource"],
+                "enable": True,
+                "iconColor": "blue",
+                "target": target,
+            }
+        ]
+    }
+    return json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
+from zlib import crc32
 
+import msgspec
 from msgspec import Struct
 
 from finwatch.domain.calendar import MINUTE
@@ -29,6 +31,7 @@ from finwatch.domain.events import (
     Transition,
 )
 
+_PACK = msgspec.msgpack.Encoder().encode
 STATE = "state"
 PAYMENT_STATE = "payment_state"
 CREATED = "created"
@@ -71,6 +74,9 @@ class Content(Struct, array_like=True, gc=False):
     created_at: int | None = None
     reversed_key: str | None = None
     marks: str = ""
+    account: str | None = None  # bank account that is paid to
+    lines: int = 0
+    """A checksum of the lines that relate to an order; 0 without any. Lines alone may change."""
 
 
 NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
@@ -98,15 +104,22 @@ def _move(event: Any) -> Content:
 
 def _bill(event: Bill) -> Content:
     content = _move(event)
+    content.account = event.bank_account_id
     if event.expense_report_key is not None and event.move_type in ("in_invoice", "in_receipt"):
         content.document_type = EXPENSE_BILL
-    elif not event.origin:
+    else:
         for line in event.lines:
             if line.purchase_line_id:
+                content.lines = _checksum(event.lines)
                 break
         else:
-            content.marks = NO_ORDER
+            if not event.origin:
+                content.marks = NO_ORDER
     return content
+
+
+def _checksum(lines: list[Any]) -> int:
+    return crc32(_PACK(lines)) or 1
 
 
 def _order(event: PurchaseOrder) -> Content:
@@ -125,6 +138,8 @@ def _order(event: PurchaseOrder) -> Content:
         event.created_at,
         None,
         _order_marks(event.lines, event.receipt_status is not None) if event.lines else "",
+        None,
+        _checksum(event.lines) if event.lines else 0,
     )
 
 
@@ -156,6 +171,7 @@ def _receipt(event: Receipt) -> Content:
         responsible=event.responsible,
         created_by=event.created_by,
         created_at=event.created_at,
+        lines=_checksum(event.lines) if event.lines else 0,
     )
 
 
@@ -169,6 +185,7 @@ def _payment(event: Payment) -> Content:
         amount=event.amount,
         created_by=event.created_by,
         created_at=event.created_at,
+        account=event.bank_account_id,
     )
 
 

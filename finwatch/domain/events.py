@@ -15,17 +15,37 @@ from msgspec import Struct
 
 
 class BillLine(Struct, frozen=True, gc=False):
-    """What is read of a bill's line."""
+    """What is read of a bill's line; quantities and amounts in millionths, as they are stored."""
 
     purchase_line_id: str | None = None
+    purchase_order_key: str | None = None
+    product_id: str | None = None
+    account_id: str | None = None
+    unit: str | None = None
+    quantity: int | None = None
+    price_unit: int | None = None
+    subtotal: int | None = None
 
 
 class OrderLine(Struct, frozen=True, gc=False):
-    """What is read of an order's line; quantities in millionths, as they are stored."""
+    """What is read of an order's line; quantities and amounts in millionths, as they are stored."""
 
     quantity: int | None = None
     quantity_received: int | None = None
     quantity_billed: int | None = None
+    line_id: str = ""
+    product_id: str | None = None
+    unit: str | None = None
+    price_unit: int | None = None
+    subtotal: int | None = None
+
+
+class ReceiptLine(Struct, frozen=True, gc=False):
+    """What is read of a receipt's line; quantities in millionths, as they are stored."""
+
+    purchase_line_id: str | None = None
+    unit: str | None = None
+    quantity_done: int | None = None
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -72,6 +92,8 @@ class Bill(_Move, frozen=True):
     """A vendor bill, credit note or receipt."""
 
     expense_report_key: str | None = None
+    amount_total_company: Decimal | None = None
+    bank_account_id: str | None = None
     lines: list[BillLine] = []
 
 
@@ -95,6 +117,7 @@ class PurchaseOrder(Event, frozen=True):
     receipt_status: str | None = None
     created_by: str | None = None
     created_at: int | None = None
+    currency_rate: float | None = None
     lines: list[OrderLine] = []
 
 
@@ -106,6 +129,9 @@ class Receipt(Event, frozen=True):
     responsible: str | None = None
     created_by: str | None = None
     created_at: int | None = None
+    done_at: int | None = None
+    purchase_order_key: str | None = None
+    lines: list[ReceiptLine] = []
 
 
 class Payment(Event, frozen=True):
@@ -117,6 +143,17 @@ class Payment(Event, frozen=True):
     currency: str | None = None
     amount: Decimal | None = None
     date: int | None = None
+    created_by: str | None = None
+    created_at: int | None = None
+    bank_account_id: str | None = None
+    bill_keys: list[str] = []
+
+
+class BankAccount(Event, frozen=True):
+    """A partner's bank account; never its number."""
+
+    partner_id: str | None = None
+    account_hash: str | None = None
     created_by: str | None = None
     created_at: int | None = None
 
@@ -195,6 +232,7 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.PurchaseOrder": PurchaseOrder,
         "finwatch.Receipt": Receipt,
         "finwatch.Payment": Payment,
+        "finwatch.BankAccount": BankAccount,
         "finwatch.ExpenseReport": ExpenseReport,
         "finwatch.Transition": Transition,
         "finwatch.PolicyChange": PolicyChange,

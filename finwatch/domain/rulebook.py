@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from finwatch.domain import exceptions
+from finwatch.domain.duties import rules as duties
 from finwatch.domain.findings import APPROVALS, SLA
+from finwatch.domain.matching import rules as matching
 from finwatch.domain.policy import ApprovalSection, ClockSection, Policy
 from finwatch.domain.policy.conditions import Condition
 from finwatch.domain.policy.section import words
@@ -41,6 +43,14 @@ def entries(policy: Policy) -> list[Entry]:
         Entry(exceptions.RULES[name], section.severity, section.owner, section.next_action)
         for name, section in document.exceptions.items()
     ]
+    for rules, handling in (
+        (matching.RULES, document.matching.handled()),
+        (duties.RULES, document.duties.handled()),
+    ):
+        for name, rule in rules.items():
+            how = handling[name]
+            if how.report:
+                found.append(Entry(rule, how.severity, how.owner, how.next_action))
     return found
 
 

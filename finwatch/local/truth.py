@@ -1,8 +1,9 @@
 """What the generated company did wrong on purpose, held against what was found. For the demo and for tests.
 
 A *signal* is what a detector says of a set of documents: ``duplicates``, ``stuck.<approval>``, ``sla.<clock>``
-(breached), ``warning.<clock>``, ``exception.<type>.<entity>``. A label becomes a ``Made``: the documents that a signal
-should name, and whether the policy counts it and its time has come. No detector sees any of this.
+(breached), ``warning.<clock>``, ``exception.<type>.<entity>``, ``matching.<rule>``, ``duties.<rule>``. A label
+becomes a ``Made``: the documents that a signal should name, and whether the policy counts it and its time has come.
+No detector sees any of this.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from finwatch.domain.calendar import day_number, instant
 from finwatch.domain.policy import Duration, Policy
 from finwatch.sim.labels import Label, LabelKind
 from finwatch.sim.store import Database
+from finwatch.sim.store import instant as stored
 
 Keys = frozenset[str]
 
 NOT_DUE = "not due yet"
 UNDETECTED: Mapping[LabelKind, str] = {
-    LabelKind.PRICE_MISMATCH: "prices that differ from the order's",
     LabelKind.BLOCKED_VENDOR: "bills of a blocked vendor",
-    LabelKind.VENDOR_BANK_CHANGE: "bank accounts changed before a payment",
     LabelKind.UNRECONCILED: "bank lines left unreconciled",
 }
 """Done wrong on purpose, and no detector looks for it yet."""
@@ -107,6 +107,10 @@ class Truth:
                 found.add(int(self.row("purchase.order.line", order_line)["order_id"]))
         return found
 
+    def rows(self, model: str) -> Iterable[tuple[int, Mapping[str, Any]]]:
+        """All rows of a model, as they are now."""
+        return self._db.tables[model].rows.items()
+
     def row(self, model: str, record_id: int) -> Mapping[str, Any]:
         """A row as it is now; empty when it was deleted."""
         return self._db.tables[model].rows.get(record_id, {})
@@ -147,10 +151,53 @@ def _duplicates(truth: Truth) -> Iterator[Made]:
 
 
 def _billed_twice(truth: Truth) -> Iterator[Made]:
-    """The copy bills the original's order again."""
-    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
+    """The copy bills the original's order again; or a bill asks for more than was ordered."""
+    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE, LabelKind.OVER_BILLED):
         for order in truth.ordered_by(label.ids[0]):
             yield Made(truth.keys("purchase_order", order))
+
+
+def _with_order(*kinds: LabelKind) -> Callable[[Truth], Iterator[Made]]:
+    """A bill and the order that its label names."""
+    return lambda truth: (
+        Made(truth.keys("bill", label.ids[0]) | truth.keys("purchase_order", int(label.detail["order"])))
+        for label in truth.of(*kinds)
+    )
+
+
+def _over_billed(truth: Truth) -> Iterator[Made]:
+    """More billed than was ordered: by a copy of a bill, or by a bill that asks for more."""
+    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE, LabelKind.OVER_BILLED):
+        for order in truth.ordered_by(label.ids[0]):
+            yield Made(truth.keys("bill", label.ids[0]) | truth.keys("purchase_order", order))
+
+
+def _paid_after_change(truth: Truth) -> Iterator[Made]:
+    """Payments to an account that was changed within the policy's days before."""
+    days = timedelta(days=truth.policy.document.duties.bank_change_days)
+    for label in truth.of(LabelKind.VENDOR_BANK_CHANGE):
+        for record_id, row in truth.rows("account.payment"):
+            if row["partner_bank_id"] == label.ids[0] and label.at <= stored(row["create_date"]) <= label.at + days:
+                yield Made(truth.keys("payment", record_id) | truth.keys("bank_account", label.ids[0]))
+
+
+def _overrides(truth: Truth) -> Iterator[Made]:
+    """Persons who approved what was their own again and again: all that the last window holds."""
+    section = truth.policy.document.duties
+    by_person: dict[str, list[tuple[datetime, str]]] = {}
+    for kind, entity, model in (
+        (LabelKind.SELF_APPROVED, "purchase_order", "purchase.order"),
+        (LabelKind.SELF_POSTED, "bill", "account.move"),
+    ):
+        for label in truth.of(kind):
+            if not truth.counted("approval_by_creator", entity, model, label.ids[0]):
+                [key] = truth.keys(entity, label.ids[0])
+                by_person.setdefault(label.detail["person"], []).append((label.at, key))
+    for found in by_person.values():
+        since = max(found)[0] - timedelta(days=section.override_days)
+        window = [key for at, key in found if at >= since]
+        if len(window) >= section.overrides:
+            yield Made(frozenset(window))
 
 
 def _orders_waiting(truth: Truth, limit: Duration | None) -> Iterator[Made]:
@@ -188,6 +235,11 @@ def _simple(kind: LabelKind, entity: str) -> Callable[[Truth], Iterator[Made]]:
     return lambda truth: (Made(truth.keys(entity, label.ids[0])) for label in truth.of(kind))
 
 
+def _together(kind: LabelKind, entity: str = "purchase_order") -> Callable[[Truth], Iterator[Made]]:
+    """All documents of a label in one finding."""
+    return lambda truth: (Made(truth.keys(entity, *label.ids)) for label in truth.of(kind))
+
+
 def _by_creator(kind: LabelKind, entity: str, model: str) -> Callable[[Truth], Iterator[Made]]:
     return lambda truth: (
         Made(truth.keys(entity, label.ids[0]), truth.counted("approval_by_creator", entity, model, label.ids[0]))
@@ -197,7 +249,37 @@ def _by_creator(kind: LabelKind, entity: str, model: str) -> Callable[[Truth], I
 
 KINDS = (
     Kind("bills entered twice", ("duplicates",), _duplicates),
-    Kind("orders billed twice", ("exception.over_billed.purchase_order",), _billed_twice),
+    Kind("orders billed beyond what was ordered", ("exception.over_billed.purchase_order",), _billed_twice),
+    Kind("bills for more than was ordered", ("matching.over_billed",), _over_billed),
+    Kind(
+        "bills at another price than ordered",
+        ("matching.price_above_order",),
+        _with_order(LabelKind.PRICE_MISMATCH),
+        ("matching.price_below_order",),
+    ),
+    Kind(
+        "bills paid before the goods came",
+        ("matching.paid_before_receipt",),
+        _with_order(LabelKind.PAID_BEFORE_RECEIPT),
+    ),
+    Kind(
+        "orders made or approved after their bill",
+        ("duties.order_after_bill",),
+        _with_order(LabelKind.ORDER_AFTER_BILL),
+    ),
+    Kind(
+        "bills approved and paid by one hand",
+        ("duties.conflicting_duties",),
+        _simple(LabelKind.ONE_HAND, "bill"),
+    ),
+    Kind(
+        "bank accounts changed",
+        ("duties.bank_account_changed",),
+        _simple(LabelKind.VENDOR_BANK_CHANGE, "bank_account"),
+    ),
+    Kind("payments soon after a change of the account", ("duties.bank_change_before_payment",), _paid_after_change),
+    Kind("orders split below the limit", ("duties.split_orders",), _together(LabelKind.SPLIT_ORDERS)),
+    Kind("persons who approve their own again and again", ("duties.repeated_overrides",), _overrides),
     Kind(
         "orders approved late",
         ("sla.order_approval",),
@@ -269,6 +351,8 @@ def finding_signal(detector: str, rule: str, level: str | None) -> str | None:
         return rule.replace("_", ".", 1)
     if detector == "sla":
         return f"{'warning' if (level or '').startswith('warning') else 'sla'}.{rule}"
+    if detector in ("matching", "duties"):
+        return f"{detector}.{rule}"
     return detector
 
 

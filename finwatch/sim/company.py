@@ -20,7 +20,7 @@ from finwatch.sim.actions import Line
 from finwatch.sim.hours import WorkingHours
 from finwatch.sim.labels import Label, LabelKind
 from finwatch.sim.people import PRODUCTS, Person, Vendor, iban, lay_foundations
-from finwatch.sim.store import Database, Transaction
+from finwatch.sim.store import Database, Transaction, instant
 
 Story = Generator[datetime, None, None]
 
@@ -41,6 +41,10 @@ _SHARES: dict[LabelKind, float] = {
     LabelKind.SLA_BILL_VALIDATION: 0.025,
     LabelKind.SLA_PAYMENT: 0.03,
     LabelKind.PRICE_MISMATCH: 0.03,
+    LabelKind.OVER_BILLED: 0.015,
+    LabelKind.ORDER_AFTER_BILL: 0.025,
+    LabelKind.ONE_HAND: 0.03,
+    LabelKind.SPLIT_ORDERS: 0.015,
     LabelKind.BILL_BEFORE_RECEIPT: 0.015,
     LabelKind.ORDER_CANCELLED: 0.015,
     LabelKind.BILL_CANCELLED: 0.015,
@@ -54,6 +58,8 @@ _SHARES: dict[LabelKind, float] = {
     LabelKind.LATE_COMMIT: 0.01,
 }
 _LARGE = frozenset({LabelKind.APPROVAL_AGEING, LabelKind.SLA_PO_APPROVAL, LabelKind.SELF_APPROVED})  # need an approval
+# What shows only when the bill is paid: begun early enough, with a vendor who is paid soon.
+_TOLD_BY_PAYMENT = frozenset({LabelKind.ONE_HAND, LabelKind.VENDOR_BANK_CHANGE, LabelKind.BILL_BEFORE_RECEIPT})
 
 
 class Company:
@@ -90,6 +96,7 @@ class Company:
             self.db, self._now - timedelta(days=30), Random(f"{seed}:people")
         )
         self._blocked: set[int] = set()
+        self._ordered: dict[tuple[int, int], datetime] = {}
         self._queue: list[tuple[datetime, int, Story]] = []
         self._stories = 0
         self._plan(weeks + warm_up.days / 7, scale)
@@ -181,12 +188,15 @@ class Company:
 
     def _purchase(self, random: Random, kind: LabelKind | None) -> Story:
         """Order, approval, receipt, bill, validation, payment, bank line."""
+        if kind is LabelKind.SPLIT_ORDERS:
+            yield from self._split(random)
+            return
         staff, hours = self.staff, self.hours
-        yield hours.draw(random, self.end)
-        vendor = random.choice(self.vendors)
+        yield hours.draw(random, self.end - timedelta(days=12) if kind in _TOLD_BY_PAYMENT else self.end)
         buyer = random.choice(staff.procurement if kind is LabelKind.SELF_APPROVED else staff.buyers)
         large = kind in _LARGE or random.random() < 0.25
         lines = self._lines(random, large)
+        vendor = self._vendor(random, buyer, 10 if kind in _TOLD_BY_PAYMENT else None)
         planned = (self._now + timedelta(days=random.randrange(2, 8))).strftime("%Y-%m-%d 10:00:00.000000")
         with self._as(buyer) as tx:
             order = actions.create_order(tx, vendor.partner, lines, planned)
@@ -222,6 +232,39 @@ class Company:
         if early:
             yield from self._receipts(random, order)
 
+    def _vendor(self, random: Random, buyer: Person, days: int | None = None) -> Vendor:
+        """A vendor of whom this buyer has not ordered within the week: what is needed is ordered at once.
+
+        `days`: paid within so many.
+        """
+        week = self._now - timedelta(days=7)
+        others = [
+            v
+            for v in self.vendors
+            if self._ordered.get((buyer.uid, v.partner), week) <= week and (days is None or v.days <= days)
+        ]
+        vendor = random.choice(others or self.vendors)
+        self._ordered[buyer.uid, vendor.partner] = self._now
+        return vendor
+
+    def _split(self, random: Random) -> Story:
+        """One purchase as two orders on one day, each just below the limit of the approval."""
+        yield self.hours.draw(random, self.end)
+        buyer = random.choice(self.staff.buyers)
+        vendor = self._vendor(random, buyer)
+        planned = (self._now + timedelta(days=5)).strftime("%Y-%m-%d 10:00:00.000000")
+        orders = []
+        for _ in range(2):
+            net = random.uniform(0.8, 0.98) * actions.APPROVAL_THRESHOLD / (1 + actions.TAX_RATE)
+            with self._as(buyer) as tx:
+                lines = [Line(1, PRODUCTS[0], 20.0, round(net / 20, 2))]
+                orders.append(actions.create_order(tx, vendor.partner, lines, planned))
+                actions.confirm_order(tx, orders[-1])
+            yield self.hours.after(self._now, random.uniform(0.2, 1.5))
+        self._label(LabelKind.SPLIT_ORDERS, "purchase.order", tuple(orders), person=str(buyer.uid))
+        for order in orders:
+            yield from self._receipts(random, order)
+
     def _receipts(self, random: Random, order: int) -> Story:
         for round_number in range(2):
             pickings = self.db.tables["stock.picking"].rows
@@ -237,13 +280,13 @@ class Company:
             with self._as(random.choice(self.staff.warehouse)) as tx:
                 actions.receive(tx, open_ones[0], share)
 
-    def _bill_lines(self, random: Random, order: int, factor: float) -> list[Line]:
+    def _bill_lines(self, random: Random, order: int, factor: float, more: float = 0.0) -> list[Line]:
         rows = self.db.tables["purchase.order.line"].rows
         return [
             Line(
                 rows[i]["product_id"],
                 rows[i]["name"],
-                rows[i]["product_qty"],
+                rows[i]["product_qty"] + (more if position == 0 else 0.0),
                 round(rows[i]["price_unit"] * (factor if position == 0 else 1.0), 2),
                 i,
             )
@@ -254,10 +297,15 @@ class Company:
         staff, hours = self.staff, self.hours
         clerk = random.choice(staff.clerks)
         mismatch = kind is LabelKind.PRICE_MISMATCH
-        factor = random.uniform(1.08, 1.35) if mismatch else 1.0
-        lines = self._bill_lines(random, order, factor)
+        # A price within what any policy lets pass is no deviation.
+        factor = random.uniform(1.08, 1.35) if mismatch else 1.01 if random.random() < 0.03 else 1.0
+        more = float(random.randrange(2, 6)) if kind is LabelKind.OVER_BILLED else 0.0
+        lines = self._bill_lines(random, order, factor, more)
         ref = vendor.reference()
-        invoice_date = self._today() - timedelta(days=random.randrange(0, 3))
+        ordered = self._ordered_on(order)
+        invoice_date = max(ordered, self._today() - timedelta(days=random.randrange(0, 3)))
+        if kind is LabelKind.ORDER_AFTER_BILL:
+            invoice_date = ordered - timedelta(days=random.randrange(2, 6))
         due = invoice_date + timedelta(days=vendor.days)
         if kind is LabelKind.BLOCKED_VENDOR:
             with self._as(random.choice(staff.procurement)) as tx:
@@ -279,6 +327,8 @@ class Company:
             self._label(
                 kind or LabelKind.PRICE_MISMATCH, "account.move", (bill,), order=str(order), factor=f"{factor:.3f}"
             )
+        if kind in (LabelKind.OVER_BILLED, LabelKind.ORDER_AFTER_BILL):
+            self._label(kind, "account.move", (bill,), order=str(order))
         if vendor.partner in self._blocked:
             self._label(LabelKind.BLOCKED_VENDOR, "account.move", (bill,), vendor=str(vendor.partner))
         if kind is LabelKind.BILL_BEFORE_RECEIPT and self._awaits_receipt(order):
@@ -295,6 +345,8 @@ class Company:
             self._label(kind or LabelKind.SLA_BILL_VALIDATION, "account.move", (bill,), arrived, validated)
         yield validated
         validator = clerk if kind is LabelKind.SELF_POSTED else random.choice(staff.controllers)
+        if kind is LabelKind.ONE_HAND:
+            validator = staff.treasurers[0]
         if kind is LabelKind.LATE_COMMIT:
             tx = self._as(validator)
             actions.post_move(tx, bill)
@@ -334,7 +386,12 @@ class Company:
             return
         if kind in (LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
             yield from self._copy(random, kind, vendor, bill, lines, ref, invoice_date, due, clerk)
-        yield from self._pay(random, kind, vendor, bill, due)
+        yield from self._pay(random, kind, vendor, bill, due, order)
+
+    def _ordered_on(self, order: int) -> date:
+        """The day on which an order was approved, as the company counts days."""
+        at = instant(str(self.db.tables["purchase.order"].rows[order]["date_approve"]))
+        return at.astimezone(self.hours.zone).date()
 
     def _awaits_receipt(self, order: int) -> bool:
         return self.db.tables["purchase.order"].rows[order].get("receipt_status") in ("pending", "partial")
@@ -368,7 +425,9 @@ class Company:
         # Nobody pays it: one bill was expected.
         self._label(LabelKind.SLA_PAYMENT, "account.move", (copy,), max(self._now, _end_of(due)), reason="copy")
 
-    def _pay(self, random: Random, kind: LabelKind | None, vendor: Vendor, bill: int, due: date) -> Story:
+    def _pay(
+        self, random: Random, kind: LabelKind | None, vendor: Vendor, bill: int, due: date, order: int | None = None
+    ) -> Story:
         staff, hours = self.staff, self.hours
         late = kind is LabelKind.SLA_PAYMENT
         day = due + timedelta(days=random.randrange(5, 12)) if late else due - timedelta(days=random.randrange(1, 4))
@@ -379,7 +438,7 @@ class Company:
             when = hours.after(self._now, random.uniform(0.1, 2))
         if when >= deadline:  # on purpose, or because the bill was validated too late
             self._label(LabelKind.SLA_PAYMENT, "account.move", (bill,), deadline, when)
-        payer = random.choice(staff.treasurers)
+        payer = staff.treasurers[0] if kind is LabelKind.ONE_HAND else random.choice(staff.treasurers)
         if kind is LabelKind.VENDOR_BANK_CHANGE:
             yield from self._change_account(random, vendor, bill, payer, max(self._now, when - timedelta(days=2)))
         yield when
@@ -387,6 +446,10 @@ class Company:
             return
         with self._as(payer) as tx:
             payment = actions.pay(tx, [bill], self._today(), vendor.account)
+        if order is not None and self._awaits_receipt(order):
+            self._label(LabelKind.PAID_BEFORE_RECEIPT, "account.move", (bill,), order=str(order))
+        if kind is LabelKind.ONE_HAND:
+            self._label(kind, "account.move", (bill,), person=str(payer.uid))
         row = self.db.tables["account.payment"].rows[payment]
         yield from self._statement(
             random, kind, -row["amount"], f"SEPA {row.get('memo') or ''} {payment}", vendor.partner, inbound=False

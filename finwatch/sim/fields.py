@@ -3,7 +3,7 @@ adds; those of 19.0 are made from them (`finwatch.sim.version19`).
 
 The definitions are shipped as `data/fields_<version>.json.gz`, written by `finwatch.sim.fielddata` from captured
 metadata. Added are fields that real servers have but the capture left out because they are not stored: delegated
-fields of payments and bank lines, `picking_type_code`, `purchase_id`, `body`, `display_name`.
+fields of payments and bank lines, `picking_type_code`, `purchase_id`, `purchase_order_id`, `body`, `display_name`.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ _ADDED: tuple[tuple[str, str, str, str, str | None, tuple[str, ...], tuple[int, 
      ("picking_type_id", "code"), (17, 18)),
     ("stock.picking", "purchase_id", "many2one", "Purchase Orders", "purchase.order",
      ("move_ids", "purchase_line_id", "order_id"), (17, 18)),
+    ("account.move.line", "purchase_order_id", "many2one", "Purchase Order", "purchase.order",
+     ("purchase_line_id", "order_id"), (17, 18)),
     ("stock.picking.type", "code", "selection", "Type of Operation", None, (), (17, 18)),
     ("mail.message", "body", "html", "Contents", None, (), (17, 18)),
     ("res.users", "partner_id", "many2one", "Related Partner", "res.partner", (), (17, 18)),

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from finwatch.domain.documents import Content
-from finwatch.domain.events import RelationFact
+from finwatch.domain.documents import Content, Fact
+from finwatch.domain.events import Event, RelationFact
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine
 from finwatch.domain.policy import Policy, PolicySet
@@ -34,6 +34,8 @@ class Change(Struct):
     occurred_at: int
     observed_at: int
     event_id: str
+    event: Event  # what changed it: the document as it was seen (also an outdated sight of it), or a transition
+    facts: list[Fact]  # what happened to it, in order of time; the oldest may be gone
 
 
 class DocumentDetector(Protocol):
@@ -44,6 +46,19 @@ class DocumentDetector(Protocol):
 
     def changed(self, change: Change) -> None:
         """A document of one of ``entities`` changed."""
+        ...
+
+
+class MasterDetector(Protocol):
+    """Looks at master data, of which the core keeps nothing: no steps, no clocks, no exceptions, no counts.
+
+    It keeps its own rows and recognises repeats itself.
+    """
+
+    entities: frozenset[str]
+
+    def apply(self, view: View, event: Event, policy: Policy) -> bool | None:
+        """Take an event of one of ``entities``. Returns False for a repeat."""
         ...
 
 

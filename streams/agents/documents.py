@@ -42,7 +42,7 @@ from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOPICS
 from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
 from streams.agents import tally, windows
-from streams.agents.detector import Change, DocumentDetector
+from streams.agents.detector import Change, DocumentDetector, MasterDetector
 from streams.agents.policies import PolicyBook, Succession
 from streams.agents.tally import Tally
 from streams.stage import InvalidEvent, View
@@ -101,8 +101,14 @@ class DocumentsStage:
     topics = WATCHED_TOPICS
     projections: Mapping[str, type[Struct]] = DOCUMENT_PROJECTIONS
 
-    def __init__(self, policies: PolicySet, detectors: Sequence[DocumentDetector] = ()) -> None:
+    def __init__(
+        self,
+        policies: PolicySet,
+        detectors: Sequence[DocumentDetector] = (),
+        masters: Sequence[MasterDetector] = (),
+    ) -> None:
         self._book = PolicyBook(policies)
+        self._masters = {entity: master for master in masters for entity in master.entities}
         self._detectors = {
             entity: tuple(detector for detector in detectors if entity in detector.entities) for entity in ENTITIES
         }
@@ -149,6 +155,10 @@ class DocumentsStage:
             known = self._book.succession(view, event.source)
         while known.next_start <= event.occurred_at and known.next_start <= event.observed_at:
             self._switch(view, event.source)
+        master = self._masters.get(event.entity)
+        if master is not None:
+            _check(event)
+            return master.apply(view, event, self._book.policy(view, known.hashes[known.current]))
         if (
             event.__class__ is Transition
             and event.activity in _MAYBE_NOTHING
@@ -231,6 +241,8 @@ class DocumentsStage:
                     event.occurred_at,
                     event.observed_at,
                     event.event_id,
+                    event,
+                    row.facts,
                 )
             )
         view.put(scope.tally_key, counts)

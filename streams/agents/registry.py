@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from finwatch.domain.policy import PolicySet
-from streams.agents.detector import DocumentDetector, RelationDetector
+from streams.agents.detector import DocumentDetector, MasterDetector, RelationDetector
 from streams.agents.documents import DocumentsStage
 from streams.agents.duplicates import DuplicateFacts, DuplicatePairs
+from streams.agents.duties import BankFacts, BillDuties, PersonActivity, PersonFacts, VendorActivity, VendorFacts
+from streams.agents.orders import OrderChains, OrderFacts
 from streams.agents.relations import RelationsStage
 from streams.stage import Stage
 
-DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (DuplicateFacts(),)
-RELATION_DETECTORS: tuple[RelationDetector, ...] = (DuplicatePairs(),)
+DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (
+    DuplicateFacts(),
+    OrderFacts(),
+    BillDuties(),
+    VendorFacts(),
+    PersonFacts(),
+)
+MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(),)
+RELATION_DETECTORS: tuple[RelationDetector, ...] = (DuplicatePairs(), OrderChains(), VendorActivity(), PersonActivity())
 
 
 def documents_stage(policies: PolicySet) -> DocumentsStage:
     """The documents stage with all detectors."""
-    return DocumentsStage(policies, DOCUMENT_DETECTORS)
+    return DocumentsStage(policies, DOCUMENT_DETECTORS, MASTER_DETECTORS)
 
 
 def relations_stage(policies: PolicySet) -> RelationsStage:

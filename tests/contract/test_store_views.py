@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dashboards.overview import POLICY_CHANGES
+from dashboards.panels import Sql
 from finwatch.domain.kpis import CATALOGUE, KpiSpec, wilson
 from finwatch.runtime.config import ClickHouseSettings
 from finwatch.runtime.store import connect
@@ -16,6 +18,7 @@ from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.plan import RAW
 from sinks.clickhouse.rows import ORDER
 from sinks.clickhouse.table_store import TableStore
+from tests.parts.panels import expand
 
 COORDINATES = {"topic", "partition", "offset", "incarnation", "kafka_timestamp", "ingested_at"}
 
@@ -126,3 +129,16 @@ def test_parts_of_a_rate_are_added_and_carry_wilsons_interval(client: Any) -> No
     assert row[:3] == (3, 40, 3 / 40)
     assert row[3:5] == pytest.approx(wilson(3, 40))
     assert row[5:] == ("provisional", 2)
+
+
+def test_a_policy_change_shows_once_and_is_drawn_beside_the_figures(client: Any) -> None:
+    for partition in (0, 1):  # the same change, from two partitions
+        client.command(
+            "INSERT INTO finwatch.policy_log (change_id, policy, version, label, effective_at, published_at, reason, "
+            f"changes, partition, ingested_at) VALUES ('c', 'default', '2', 'default@2+ab', '2026-11-22 10:00:00', "
+            f"'2026-11-22 10:00:00', 'why', ['clock x: taken out'], {partition}, '2026-11-22 10:00:0{partition}')"
+        )
+    assert client.query("SELECT count() FROM finwatch.policy_changes").result_rows == [(1,)]
+    sql = expand(Sql(POLICY_CHANGES).sql, everything=True).replace("FROM policy_", "FROM finwatch.policy_")
+    ((_, title, text, tags),) = client.query(sql).result_rows
+    assert (title, text, tags) == ("Policy default@2+ab", "why\nclock x: taken out", "default")

@@ -162,6 +162,7 @@ def judged(company: Company, topics: Collected) -> World:
         facts += [one for one in replay.outputs(RELATION) if isinstance(one, Relation)]
         world.findings += [one for one in replay.outputs(FINDING) if isinstance(one, Finding)]
         world.exceptions += [one for one in replay.outputs(EXCEPTION) if isinstance(one, ExceptionRecord)]
+    facts.sort(key=lambda fact: fact.observed_at)  # as they come when all topics are read at once
     related = Replay(relations_stage(policies), RELATION)
     related.feed(msgspec.convert(msgspec.to_builtins(fact), RelationFact) for fact in facts)
     world.findings += [one for one in related.outputs(FINDING) if isinstance(one, Finding)]
@@ -217,6 +218,13 @@ def test_every_label_is_accounted_for(world: World) -> None:
         LabelKind.BILL_RESET,
         LabelKind.SELF_APPROVED,
         LabelKind.SELF_POSTED,
+        LabelKind.PRICE_MISMATCH,
+        LabelKind.OVER_BILLED,
+        LabelKind.PAID_BEFORE_RECEIPT,
+        LabelKind.ORDER_AFTER_BILL,
+        LabelKind.ONE_HAND,
+        LabelKind.SPLIT_ORDERS,
+        LabelKind.VENDOR_BANK_CHANGE,
     }
     assert asked.isdisjoint(UNDETECTED.keys() | HARMLESS.keys())
     assert asked | UNDETECTED.keys() | HARMLESS.keys() == set(LabelKind)

@@ -26,8 +26,11 @@ from finwatch.domain.policy.compiled import Policy, Reaction, parse_content, par
 from finwatch.domain.policy.conditions import ACTIVITIES, Condition, FactKind, Opening
 from finwatch.domain.policy.document import PolicyDocument
 from finwatch.domain.policy.duplicates import DuplicatesSection
+from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.policy.exceptions import CONTENT_TYPES, EXCEPTION_TYPES, ExceptionSection
 from finwatch.domain.policy.force import PolicySet, Version, succession
+from finwatch.domain.policy.handling import Handling
+from finwatch.domain.policy.matching import MatchingSection, Tolerance
 from finwatch.domain.policy.section import Duration, PolicyError, Section, Severity, TargetKind, Words, parse_duration
 
 __all__ = [
@@ -44,11 +47,14 @@ __all__ = [
     "Condition",
     "DuplicatesSection",
     "Duration",
+    "DutiesSection",
     "Ending",
     "Escalation",
     "ExceptionSection",
     "FactKind",
+    "Handling",
     "Level",
+    "MatchingSection",
     "Opening",
     "Policy",
     "PolicyDocument",
@@ -58,6 +64,7 @@ __all__ = [
     "Section",
     "Severity",
     "TargetKind",
+    "Tolerance",
     "Version",
     "Words",
     "build_calendar",

@@ -9,11 +9,13 @@ import msgspec
 from msgspec import field
 
 from finwatch.domain.policy.approvals import ApprovalSection
-from finwatch.domain.policy.calendars import CalendarSection
+from finwatch.domain.policy.calendars import CalendarSection, with_country_days
 from finwatch.domain.policy.clocks import ClockSection
 from finwatch.domain.policy.conditions import Condition
 from finwatch.domain.policy.duplicates import DuplicatesSection
+from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.policy.exceptions import ExceptionSection
+from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.policy.section import PolicyError, Section
 
 
@@ -40,12 +42,18 @@ class PolicyDocument(Section, frozen=True):
     clocks: list[ClockSection] = []
     exceptions: dict[str, ExceptionSection] = {}
     duplicates: DuplicatesSection = field(default_factory=DuplicatesSection)
+    matching: MatchingSection = field(default_factory=MatchingSection)
+    duties: DutiesSection = field(default_factory=DutiesSection)
 
 
 def parse_document(raw: object) -> PolicyDocument:
     """Types and words of a policy file's content (plain dicts and lists). Raises PolicyError."""
     try:
-        return msgspec.convert(raw, PolicyDocument)
+        document = msgspec.convert(raw, PolicyDocument)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         raise PolicyError(path.rstrip("`") or "$", message) from None
+    calendars = {
+        name: with_country_days(section, f"$.calendars.{name}") for name, section in document.calendars.items()
+    }
+    return msgspec.structs.replace(document, calendars=calendars)

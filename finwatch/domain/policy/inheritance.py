@@ -34,6 +34,10 @@ def inherit(group: Mapping[str, Any], own: Mapping[str, Any], path: str) -> tupl
             found[name] = _lists(found.get(name) or [], value, _LISTS[name], f"$.{name}", here, written)
         else:
             found[name] = _merged(found.get(name), value)
+        if name == "calendars" and isinstance(value, Mapping):
+            for calendar, section in value.items():
+                if isinstance(section, Mapping) and "countries" in section:
+                    found[name][calendar].pop("country_days", None)  # the group's: to be looked up anew
     return found, written
 
 

@@ -35,6 +35,7 @@ LINE = Child(
             "amount_currency",
             "partner_id",
             "purchase_line_id",  # only with the purchase app
+            "purchase_order_id",  # related over the former, not stored
             "sale_line_ids",  # only with the sales app
             "write_date",
         )
@@ -81,6 +82,12 @@ def invoice_line(row: Row) -> dict[str, Any]:
     return {**line(row), "sale_line_ids": refs(row, "sale_line_ids")}
 
 
+def bill_line(row: Row, source: Source) -> dict[str, Any]:
+    """A line of a bill: it names the order that it bills."""
+    order = ref(row, "purchase_order_id")
+    return {**line(row), "purchase_order_key": source.key("purchase_order", order) if order else None}
+
+
 def _checked(row: Row, source: Source) -> bool | None:
     """Whether somebody reviewed it: 18 has `checked`, 17 the inverse `to_check`."""
     if source.version >= 18:
@@ -114,7 +121,6 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     if entity is None:
         return None
     reversed_id = ref(row, "reversed_entry_id")
-    mapped = invoice_line if entity == "invoice" else line
     body = {
         "name": printed_number(row),
         "move_type": text(row, "move_type"),
@@ -144,7 +150,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
         "checked": _checked(row, source),
         **stamps(row),
         "lines": [
-            mapped(one)
+            bill_line(one, source) if entity == "bill" else invoice_line(one) if entity == "invoice" else line(one)
             for one in lines.get(LINE.model, ())
             if entity == "entry" or one.get("display_type") in ("product", None, False)
         ],

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from finwatch.domain.calendar import instant
-from finwatch.domain.events import Bill, Event, ExpenseReport, Payment, PurchaseOrder, RelationFact, Transition
+from finwatch.domain.events import Bill, Event, ExpenseReport, Payment, PurchaseOrder, Receipt, RelationFact, Transition
 from finwatch.domain.identity import deterministic_id
 from finwatch.domain.policy import PolicySet
 from finwatch.domain.records import Finding, Relation
@@ -89,6 +89,12 @@ def expense(record: str, when: str | int, **fields: Any) -> ExpenseReport:
 def payment(record: str, when: str | int, **fields: Any) -> Payment:
     """An outgoing payment."""
     found: Payment = _event(Payment, "payment", record, when, {"state": "draft", "payment_type": "outbound", **fields})
+    return found
+
+
+def receipt(record: str, when: str | int, **fields: Any) -> Receipt:
+    """A goods receipt of user 6."""
+    found: Receipt = _event(Receipt, "receipt", record, when, {"state": "assigned", "created_by": "6", **fields})
     return found
 
 

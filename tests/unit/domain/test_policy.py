@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finwatch.domain.policy import FactKind, PolicyError, PolicySet, parse_duration, parse_policy
+from finwatch.domain.calendar import DAY, HOUR, instant
+from finwatch.domain.policy import FactKind, PolicyError, PolicySet, parse_content, parse_duration, parse_policy
 from finwatch.runtime.policies import PolicyFileError, load_policies, load_policy, packaged_policy
 
 GOOD = """
@@ -111,3 +113,30 @@ def test_an_exception_that_cannot_be_is_refused(name: str, given: dict[str, Any]
     }
     with pytest.raises(PolicyError, match=says):
         parse_policy(raw)
+
+
+def test_public_holidays_come_from_the_countries_and_own_days_beside_them(tmp_path: Path) -> None:
+    office = 'office: {time_zone: Europe/Brussels, week: {monday: "08:00-16:00"}'
+    own = 'countries: [BE, DE-BY], holidays: [2026-06-08], other_days: {2026-04-06: "08:00-12:00"}'
+    policy = load_policy(write(tmp_path, GOOD.replace(office, f"{office}, {own}")))
+    calendar = policy.calendars["office"]
+
+    def hours(day: str) -> float:
+        start = instant(datetime.fromisoformat(f"{day}T00:00+02:00"))
+        return calendar.working(start, start + DAY) / HOUR
+
+    assert hours("2026-05-25") == 0, "Whit Monday in both"
+    assert hours("2026-06-08") == 0, "an own day"
+    assert hours("2026-04-06") == 4, "Easter Monday, on which half a day is worked"
+    assert hours("2026-06-15") == 8
+    # The days themselves are part of what is published: another version of the library changes nothing there.
+    assert b'"2026-06-04"' in policy.content, "Corpus Christi, in Bavaria"
+    again = parse_content(policy.content)
+    assert again.calendars["office"].working(366 * DAY, 2**50) == calendar.working(366 * DAY, 2**50)
+
+
+@pytest.mark.parametrize("code", ["XX", "DE-XX", "be"])
+def test_a_country_that_is_not_known(tmp_path: Path, code: str) -> None:
+    text = GOOD.replace('"08:00-16:00"}}', f'"08:00-16:00"}}, countries: [NL, {code}]}}')
+    with pytest.raises(PolicyFileError, match=r"policy.yaml:5: .*examples: BE"):
+        load_policy(write(tmp_path, text))

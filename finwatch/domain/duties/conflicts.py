@@ -1,0 +1,154 @@
+"""Two duties in one hand, on one document or on a chain of them; and decisions that came after the fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from finwatch.domain.calendar import Calendar
+from finwatch.domain.duties.acts import Act
+from finwatch.domain.matching.chain import Bill, Chain, Order
+from finwatch.domain.policy.duties import DutiesSection
+from finwatch.domain.verdicts import Verdict
+
+WORDS: Mapping[str, str] = {
+    "request_order": "requested the order",
+    "approve_order": "approved the order",
+    "receive_goods": "recorded the receipt",
+    "enter_bill": "entered the bill",
+    "approve_bill": "approved the bill",
+    "release_payment": "released the payment",
+    "maintain_bank": "changed the vendor's bank account",
+}
+
+
+def on_bill(
+    key: str,
+    company_id: str | None,
+    acts: Mapping[str, Act],
+    amount: Decimal | None,
+    currency: str | None,
+    settings: DutiesSection,
+) -> Iterator[Verdict]:
+    """Conflicts among the acts on one bill."""
+    if _small(amount, settings):
+        return
+    for one, other in settings.conflicts:
+        first, second = acts.get(one), acts.get(other)
+        if first is not None and second is not None and _one_hand(first, second, settings):
+            yield _conflict([key], company_id, one, other, first, second, amount, currency)
+
+
+def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
+    """Conflicts between acts on an order or its receipts, and acts on its bills."""
+    order = chain.order
+    if order is None or not order.live:
+        return
+    receipts = chain.done_receipts()
+    for bill in chain.counted_bills(drafts=True):
+        if bill.refund or _small(bill.total, settings):
+            continue
+        for one, other in settings.conflicts:
+            second = bill.acts.get(other)
+            if second is None:
+                continue
+            first = order.acts.get(one)
+            if first is not None and _one_hand(first, second, settings):
+                yield _conflict(
+                    [bill.key, order.key], order.company_id, one, other, first, second, bill.total, bill.currency
+                )
+            for receipt in receipts:
+                act = receipt.acts.get(one)
+                if act is not None and _one_hand(act, second, settings):
+                    documents = [bill.key, receipt.key, order.key]
+                    yield _conflict(documents, order.company_id, one, other, act, second, bill.total, bill.currency)
+
+
+def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
+    """Orders that came after their bill, and approvals that came after the payment."""
+    order = chain.order
+    if order is None or not order.live or order.state == "cancel":
+        return
+    approved = order.acts.get("approve_order")
+    for bill in chain.counted_bills(drafts=True):
+        if bill.refund:
+            continue
+        reason, act = _late(order, approved, bill, calendar)
+        if reason:
+            yield Verdict(
+                "order_after_bill",
+                (bill.key, order.key),
+                [bill.key, order.key],
+                "bill",
+                order.company_id,
+                act.at,
+                act.at,
+                [reason],
+                [bill.event_id, act.event_id],
+                bill.total,
+                bill.currency,
+            )
+        paid = bill.acts.get("release_payment")
+        if approved is not None and paid is not None and approved.at > paid.at:
+            yield Verdict(
+                "approved_after_payment",
+                (bill.key, order.key),
+                [bill.key, order.key],
+                "bill",
+                order.company_id,
+                approved.at,
+                approved.at,
+                ["The order was approved after the bill had been paid."],
+                [paid.event_id, approved.event_id],
+                bill.total,
+                bill.currency,
+            )
+
+
+def _late(order: Order, approved: Act | None, bill: Bill, calendar: Calendar) -> tuple[str, Act]:
+    made = Act("", order.created_at, order.event_id)
+    for what, act in (("made", made), ("approved", approved)):
+        if act is None:
+            continue
+        if act.at > bill.at:
+            return f"The order was {what} after the bill had been entered.", act
+        if bill.date is not None and act.at >= calendar.end_of_day(bill.date):
+            return f"The order was {what} after the date on the bill.", act
+    return "", made
+
+
+def _conflict(
+    documents: list[str],
+    company_id: str | None,
+    one: str,
+    other: str,
+    first: Act,
+    second: Act,
+    amount: Decimal | None,
+    currency: str | None,
+) -> Verdict:
+    opened = max(first.at, second.at)
+    earlier, later = sorted((first, second), key=lambda act: (act.at, act.event_id))
+    return Verdict(
+        "conflicting_duties",
+        (*documents, one, other),
+        documents,
+        "bill",
+        company_id,
+        opened,
+        opened,
+        [f"The same person {WORDS[one]} and {WORDS[other]}."],
+        [earlier.event_id] if earlier.event_id == later.event_id else [earlier.event_id, later.event_id],
+        amount,
+        currency,
+    )
+
+
+def _one_hand(one: Act, other: Act, settings: DutiesSection) -> bool:
+    if one.person in settings.exempt or other.person in settings.exempt:
+        return False
+    return one.person == other.person or settings.hand(one.person) == settings.hand(other.person)
+
+
+def _small(amount: Decimal | None, settings: DutiesSection) -> bool:
+    return settings.min_amount > 0 and (amount is None or abs(amount) < settings.min_amount)

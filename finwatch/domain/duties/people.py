@@ -1,0 +1,143 @@
+"""What only shows when one person's documents are put side by side: splitting under a limit, repeated overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from msgspec import Struct
+
+from finwatch.domain.calendar import DAY
+from finwatch.domain.policy.duties import DutiesSection
+from finwatch.domain.verdicts import Said, Verdict, forget_said
+
+_FEW = 10
+"""Fewer orders than this are no habit."""
+_NAMED = 20
+"""A finding names so many documents at most: the latest."""
+
+
+class Request(Struct, array_like=True):
+    """An order that a person made. ``amount``: gross, in its own currency."""
+
+    version: int
+    live: bool
+    at: int
+    amount: Decimal | None
+    currency: str | None
+    vendor: str | None
+    company_id: str | None
+    event_id: str
+
+
+class Override(Struct, array_like=True):
+    """A document whose approval its own maker gave."""
+
+    version: int
+    live: bool
+    at: int
+    amount: Decimal | None
+    currency: str | None
+    company_id: str | None
+    event_id: str
+
+
+class Person(Struct, array_like=True):
+    """What is known of one person, and what was said."""
+
+    requests: dict[str, Request] = {}
+    overrides: dict[str, Override] = {}
+    said: dict[str, Said] = {}
+
+
+def forget(person: Person, settings: DutiesSection) -> None:
+    """Drop what is too old to matter, so that a row stays flat; what was said of it stands."""
+    requests = max((one.at for one in person.requests.values()), default=0)
+    overrides = max((one.at for one in person.overrides.values()), default=0)
+    newest = max(requests, overrides)
+    oldest = newest - (settings.baseline_days + settings.split_days) * DAY
+    old = {key for key, one in person.requests.items() if one.at < oldest}
+    for key in old:
+        del person.requests[key]
+    oldest = newest - 2 * settings.override_days * DAY
+    older = {key for key, one in person.overrides.items() if one.at < oldest}
+    for key in older:
+        del person.overrides[key]
+    forget_said(person.said, old | older)
+
+
+def judge(name: str, person: Person, settings: DutiesSection) -> Iterator[Verdict]:
+    """Everything that is said of a person's documents. ``name``: the person's key."""
+    if settings.split_limit is not None:
+        yield from _split(name, person, settings, settings.split_limit)
+    yield from _overrides(name, person, settings)
+
+
+def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -> Iterator[Verdict]:
+    least = limit * settings.split_part_percent / 100
+    live = sorted((one.at, key, one) for key, one in person.requests.items() if one.live and one.amount is not None)
+    parts = [(key, one) for _, key, one in live if one.amount is not None and least <= one.amount < limit]
+    by_vendor: dict[tuple[str | None, str | None], list[tuple[str, Request]]] = {}
+    for key, one in parts:
+        by_vendor.setdefault((one.vendor, one.currency), []).append((key, one))
+    window = settings.split_days * DAY
+    for group in by_vendor.values():
+        start = 0
+        while start < len(group):
+            first = group[start][1]
+            together = [one for one in group[start:] if one[1].at <= first.at + window]
+            start += max(1, len(together))
+            total = sum((one.amount or Decimal(0) for _, one in together), start=Decimal(0))
+            if len(together) < 2 or total < limit:
+                continue
+            # Such orders may be what this person always makes: then they say nothing.
+            others = len(live) - len(together)
+            usual = len(parts) - len(together)
+            if others >= _FEW and usual * 100 > settings.split_usual_percent * others:
+                continue
+            share = f"{total * 100 / limit:.0f} %"
+            last = together[-1][1]
+            yield Verdict(
+                "split_orders",
+                (name, together[0][0]),
+                [key for key, _ in reversed(together)][:_NAMED],
+                "purchase_order",
+                last.company_id,
+                last.at,
+                last.at,
+                [
+                    f"{len(together)} orders to one vendor within {settings.split_days} days come to {share} of the "
+                    "limit, each is below it."
+                ],
+                [one.event_id for _, one in together],
+                total,
+                last.currency,
+            )
+
+
+def _overrides(name: str, person: Person, settings: DutiesSection) -> Iterator[Verdict]:
+    live = sorted((one.at, key) for key, one in person.overrides.items() if one.live)
+    if not live:
+        return
+    # The last window counts; an earlier one was told while it was the last, and grew into this one or ended.
+    since = live[-1][0] - settings.override_days * DAY
+    window = [key for at, key in live if at >= since]
+    if len(window) < settings.overrides:
+        return
+    last = person.overrides[window[-1]]
+    currencies = {person.overrides[key].currency for key in window}
+    amounts = [person.overrides[key].amount for key in window]
+    known = len(currencies) == 1 and None not in amounts
+    yield Verdict(
+        "repeated_overrides",
+        (name, window[0]),
+        window[::-1][:_NAMED],
+        window[-1].split(":")[1],
+        last.company_id,
+        person.overrides[window[settings.overrides - 1]].at,
+        last.at,
+        [f"{len(window)} times within {settings.override_days} days the person approved what was their own."],
+        [person.overrides[key].event_id for key in window[-_NAMED:]],
+        sum((amount for amount in amounts if amount is not None), start=Decimal(0)) if known else None,
+        last.currency if known else None,
+    )

@@ -1,0 +1,109 @@
+"""The rules on duties and misuse, as they declare themselves."""
+
+from __future__ import annotations
+
+from finwatch.domain.rules import Rule, book
+
+DETECTOR = "duties"
+
+RULES = book(
+    Rule(
+        "conflicting_duties",
+        DETECTOR,
+        "One person had two duties that must be apart",
+        "On one chain of documents (an order, its receipts, its bills and their payment) one person did two things "
+        "that the policy keeps apart.",
+        ("purchase_order", "receipt", "bill", "transition.actor"),
+        ("duties.conflicts", "duties.same_person", "duties.exempt", "duties.min_amount"),
+        "The same person {one} and {other}.",
+        "Whoever approved an order also released the payment of its bill.",
+    ),
+    Rule(
+        "order_after_bill",
+        DETECTOR,
+        "The order came after its bill",
+        "The order was made, or approved, after the bill for it had been entered, or after the date on the bill.",
+        ("purchase_order.created_at", "bill.invoice_date", "bill.created_at", "transition"),
+        (),
+        "The order was {what} after the bill {came}.",
+        "A bill dated 2 March is entered on 3 March; its order is made on 4 March.",
+    ),
+    Rule(
+        "approved_after_payment",
+        DETECTOR,
+        "The order was approved after its bill had been paid",
+        "The decision on the order came after the payment of a bill for it.",
+        ("purchase_order", "bill", "transition"),
+        (),
+        "The order was approved after the bill had been paid.",
+        "A bill is paid on Monday, its order is approved on Tuesday.",
+    ),
+    Rule(
+        "bank_account_changed",
+        DETECTOR,
+        "The number of a vendor's bank account was changed",
+        "An account got another number. The number itself is not kept, only a keyed hash.",
+        ("bank_account.account_hash", "transition.field"),
+        (),
+        "Its number was changed.",
+        "A controller changes the number of a vendor's account.",
+    ),
+    Rule(
+        "bank_account_added",
+        DETECTOR,
+        "A vendor got a further bank account",
+        "An account was made for a vendor that had one already.",
+        ("bank_account.partner_id", "bank_account.created_at"),
+        (),
+        "It was added to a vendor that had an account already.",
+        "A vendor's account is archived and another one made in its place.",
+    ),
+    Rule(
+        "bank_change_before_payment",
+        DETECTOR,
+        "A vendor's bank account was changed shortly before a payment to it",
+        "The account that was paid to had been changed, or added, within the policy's days before the payment. Grave "
+        "when whoever changed it also released the payment, or entered or approved the bill.",
+        ("bank_account", "payment", "bill", "transition.actor"),
+        ("duties.bank_change_days", "duties.same_person", "duties.exempt"),
+        "The account was {what} {when}.",
+        "A treasurer changes an account's number and two days later pays to it.",
+    ),
+    Rule(
+        "payment_to_unbilled_account",
+        DETECTOR,
+        "A payment went to an account that no bill names",
+        "The vendor's bills name accounts, and the payment went to another one.",
+        ("bill.bank_account_id", "payment.bank_account_id"),
+        (),
+        "No bill of the vendor names the account that was paid to.",
+        "All bills of a vendor name account 1; a payment goes to account 2.",
+    ),
+    Rule(
+        "split_orders",
+        DETECTOR,
+        "Orders under the limit that come to more than it together",
+        "One person ordered from one vendor twice or more within the policy's days, each order below the limit of the "
+        "approval and not far from it, together above it; and such orders are not that person's habit.",
+        ("purchase_order.amount_total", "purchase_order.partner_id", "purchase_order.created_by"),
+        (
+            "duties.split_limit",
+            "duties.split_days",
+            "duties.split_part_percent",
+            "duties.split_usual_percent",
+            "duties.baseline_days",
+        ),
+        "{number} orders to one vendor within {days} days come to {percent} of the limit, each is below it.",
+        "Two orders of 4,500 on one day to one vendor, with a limit of 5,000.",
+    ),
+    Rule(
+        "repeated_overrides",
+        DETECTOR,
+        "One person passed the controls by repeatedly",
+        "Within the policy's days one person approved what that person had made, so many times.",
+        ("transition.actor", "exception"),
+        ("duties.overrides", "duties.override_days"),
+        "{number} times within {days} days the person approved what was their own.",
+        "A manager confirms three own orders above the limit within a week.",
+    ),
+)

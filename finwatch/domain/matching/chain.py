@@ -1,0 +1,118 @@
+"""What is known of one order and the documents that name its lines. Instants in epoch microseconds UTC.
+
+Quantities, prices and amounts of lines are millionths (``int``), as they are stored.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from finwatch.domain.duties.acts import Act
+from finwatch.domain.verdicts import Said
+
+
+class OrderLine(Struct, array_like=True, gc=False):
+    """What was agreed. ``received``: receipts are recorded of it (goods, not services)."""
+
+    line_id: str
+    product: str | None
+    unit: str | None
+    quantity: int
+    price: int  # net, a unit
+    received: bool
+
+
+class ReceiptLine(Struct, array_like=True, gc=False):
+    """What came in."""
+
+    order_line: str
+    unit: str | None
+    quantity: int
+
+
+class BillLine(Struct, array_like=True, gc=False):
+    """What is billed of an order line."""
+
+    order_line: str
+    unit: str | None
+    quantity: int
+    price: int  # net, a unit
+
+
+class ExtraLine(Struct, array_like=True, gc=False):
+    """A line of a bill that bills no order line."""
+
+    product: str | None
+    account: str | None
+    amount: int
+
+
+class Order(Struct, array_like=True):
+    """The order as it stands. ``rate``: units of its currency for one of the company's, as a decimal text."""
+
+    key: str
+    version: int
+    live: bool
+    state: str | None
+    company_id: str | None
+    vendor: str | None
+    currency: str | None
+    rate: str | None
+    created_at: int
+    event_id: str
+    lines: list[OrderLine]
+    acts: dict[str, Act]
+
+
+class Receipt(Struct, array_like=True):
+    """A receipt that was done. ``at``: when."""
+
+    key: str
+    version: int
+    live: bool
+    at: int
+    event_id: str
+    lines: list[ReceiptLine]
+    acts: dict[str, Act]
+
+
+class Bill(Struct, array_like=True):
+    """A bill (``refund``: a credit note). ``at``: since when it bills; ``net``: of all its lines."""
+
+    key: str
+    version: int
+    live: bool
+    draft: bool
+    refund: bool
+    date: int | None  # on the document, days since the epoch
+    currency: str | None
+    rate: str | None
+    at: int
+    event_id: str
+    net: int
+    total: Decimal | None  # gross
+    lines: list[BillLine]
+    extras: list[ExtraLine]  # of a bill of several orders: told to the first of them only
+    acts: dict[str, Act]
+
+
+class Chain(Struct, array_like=True):
+    """An order's documents, and what was said of them."""
+
+    order: Order | None = None
+    receipts: dict[str, Receipt] = {}
+    bills: dict[str, Bill] = {}
+    said: dict[str, Said] = {}
+
+    def counted_bills(self, drafts: bool) -> list[Bill]:
+        """The bills that count, in the order in which they began to bill."""
+        return sorted(
+            (bill for bill in self.bills.values() if bill.live and (drafts or not bill.draft)),
+            key=lambda bill: (bill.at, bill.key),
+        )
+
+    def done_receipts(self) -> list[Receipt]:
+        """The receipts, in the order in which they were done."""
+        return sorted((r for r in self.receipts.values() if r.live), key=lambda r: (r.at, r.key))

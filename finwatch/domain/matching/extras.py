@@ -1,0 +1,62 @@
+"""What is billed beside the order: lines that nobody ordered, and orders that were cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from finwatch.domain.matching.chain import Chain, Order
+from finwatch.domain.policy.matching import MatchingSection
+from finwatch.domain.verdicts import Verdict, money, percent
+
+_MILLION = 1_000_000
+
+
+def unordered_lines(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+    """Bills with lines that bill no order line, beyond what is small and beyond freight, tax and rounding.
+
+    A bill of several orders is judged with the first of them.
+    """
+    for bill in chain.counted_bills(settings.draft_bills):
+        amount = sum(
+            extra.amount
+            for extra in bill.extras
+            if extra.product not in settings.apart_products and extra.account not in settings.apart_accounts
+        )
+        allowed = max(settings.unordered_absolute * _MILLION, abs(bill.net) * settings.unordered_percent / 100)
+        if bill.refund or amount <= allowed:
+            continue
+        yield Verdict(
+            "unordered_line",
+            (bill.key, order.key),
+            [bill.key, order.key],
+            "bill",
+            order.company_id,
+            bill.at,
+            bill.at,
+            [f"Lines that bill no order line come to {percent(amount, bill.net or amount)} of the bill."],
+            [order.event_id, bill.event_id],
+            money(amount),
+            bill.currency,
+        )
+
+
+def cancelled_order(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+    """Bills of an order that is cancelled."""
+    if order.state != "cancel":
+        return
+    for bill in chain.counted_bills(settings.draft_bills):
+        if bill.refund:
+            continue
+        yield Verdict(
+            "billed_cancelled_order",
+            (bill.key, order.key),
+            [bill.key, order.key],
+            "bill",
+            order.company_id,
+            bill.at,
+            bill.at,
+            ["The order that it bills is cancelled."],
+            [order.event_id, bill.event_id],
+            money(sum(round(line.quantity * line.price / _MILLION) for line in bill.lines)),
+            bill.currency,
+        )

@@ -1,0 +1,29 @@
+"""Everything the matching says of an order's documents as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from finwatch.domain.matching.chain import Chain
+from finwatch.domain.matching.extras import cancelled_order, unordered_lines
+from finwatch.domain.matching.prices import prices
+from finwatch.domain.matching.quantities import over_billed, over_received, paid_before_receipt
+from finwatch.domain.policy.matching import MatchingSection
+from finwatch.domain.verdicts import Verdict
+
+
+def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
+    """Compare an order's receipts and bills with it. Nothing is said before the order is known."""
+    order = chain.order
+    if order is None or not order.live:
+        return
+    yield from over_received(chain, order, settings)
+    if not chain.bills:
+        return
+    if order.state == "cancel":
+        yield from cancelled_order(chain, order, settings)
+        return  # nothing else on it means anything
+    yield from prices(chain, order, settings)
+    yield from over_billed(chain, order, settings)
+    yield from paid_before_receipt(chain, order, settings)
+    yield from unordered_lines(chain, order, settings)

@@ -1,0 +1,224 @@
+"""Billed <= received <= ordered, line by line, over all receipts and bills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from finwatch.domain.matching.chain import Bill, Chain, Order, OrderLine, Receipt
+from finwatch.domain.matching.compare import Compared, billed, name_of, received
+from finwatch.domain.policy.matching import MatchingSection
+from finwatch.domain.verdicts import Verdict, money, percent
+
+_MILLION = 1_000_000
+Excess = tuple[OrderLine, int, Compared]
+
+
+def over_billed(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+    """The bills with which an order line's bills come to more than was ordered; a credit note resolves it."""
+    bills = chain.counted_bills(settings.draft_bills)
+    excess: dict[str, list[Excess]] = {}
+    ends: dict[str, list[Bill | None]] = {}
+    for line in order.lines:
+        # 1. What each bill adds to the line, in the order in which they began to bill.
+        parts = [
+            (bill, billed(order, line, bill, one, settings.units))
+            for bill in bills
+            for one in bill.lines
+            if one.order_line == line.line_id
+        ]
+        if any(compared.unknown == "unit" for _, compared in parts):
+            continue  # said as not comparable, and never guessed
+        # 2. When the bills came to too much, and the credit note that ended it (None: nothing has).
+        allowed = _allowed(order, line, settings)
+        upto, ended = _beyond(parts, allowed)
+        if not upto:
+            continue
+        # 3. What is too much is put to the last bills that brought it.
+        too_much = sum(-c.quantity if bill.refund else c.quantity for bill, c in parts[:upto]) - line.quantity
+        for bill, compared in reversed(parts[:upto]):
+            if bill.refund or too_much <= 0:
+                continue
+            share = min(compared.quantity, too_much)
+            too_much -= share
+            if share > 0:
+                excess.setdefault(bill.key, []).append((line, share, compared))
+                ends.setdefault(bill.key, []).append(ended)
+    for bill in bills:
+        found = excess.get(bill.key)
+        if found:
+            yield _over_billed(order, bill, found, ends[bill.key])
+
+
+def _beyond(parts: list[tuple[Bill, Compared]], allowed: int) -> tuple[int, Bill | None]:
+    """How many parts make too much (0: none do), and the credit note after which it is too much no longer."""
+    total = upto = most = 0
+    ended: Bill | None = None
+    for number, (bill, compared) in enumerate(parts, start=1):
+        total += -compared.quantity if bill.refund else compared.quantity
+        if total > allowed and (total >= most or ended is not None):
+            upto, most, ended = number, total, None
+        elif total <= allowed and upto and ended is None:
+            ended = bill
+    return upto if ended is not None or total <= allowed else len(parts), ended
+
+
+def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill | None]) -> Verdict:
+    amount = sum(
+        (Decimal(share) * c.price / _MILLION * c.to_bill for _, share, c in found if not c.unknown), start=Decimal(0)
+    )
+    known = not any(c.unknown for _, _, c in found)
+    credits = sorted({(end.at, end.event_id) for end in ends if end is not None})
+    resolved = bool(credits) and None not in ends
+    evidence = [order.event_id, bill.event_id]
+    return Verdict(
+        "over_billed",
+        (bill.key, order.key),
+        [bill.key, order.key],
+        "bill",
+        order.company_id,
+        bill.at,
+        credits[-1][0] if resolved else bill.at,
+        [
+            f"{name_of(order, line)}: {percent(share, line.quantity)} more than was ordered is billed."
+            if line.quantity
+            else f"{name_of(order, line)}: it is billed and nothing of it was ordered."
+            for line, share, _ in found
+        ],
+        [*evidence, credits[-1][1]] if resolved else evidence,
+        money(round(amount)) if known else None,
+        bill.currency if known else None,
+        resolved,
+    )
+
+
+def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+    """The receipts with which more of an order line has come in than was ordered."""
+    receipts = chain.done_receipts()
+    found: dict[str, list[tuple[OrderLine, int]]] = {}
+    for line in order.lines:
+        allowed = _allowed(order, line, settings)
+        total = 0
+        for receipt, quantity in _received_of(receipts, line, settings):
+            before, total = total, total + quantity
+            if total > allowed and quantity > 0:
+                found.setdefault(receipt.key, []).append((line, total - max(before, line.quantity)))
+    for receipt in receipts:
+        lines = found.get(receipt.key)
+        if not lines:
+            continue
+        amount = sum((Decimal(share) * line.price / _MILLION for line, share in lines), start=Decimal(0))
+        yield Verdict(
+            "over_received",
+            (receipt.key, order.key),
+            [receipt.key, order.key],
+            "receipt",
+            order.company_id,
+            receipt.at,
+            receipt.at,
+            [
+                f"{name_of(order, line)}: {percent(share, line.quantity)} more than was ordered came in."
+                if line.quantity
+                else f"{name_of(order, line)}: it came in and nothing of it was ordered."
+                for line, share in lines
+            ],
+            [order.event_id, receipt.event_id],
+            money(round(amount)),
+            order.currency,
+        )
+
+
+def paid_before_receipt(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+    """Bills that were paid while the goods had not come; resolved with the receipt that brought them."""
+    lines = {line.line_id: line for line in order.lines}
+    receipts, bills = chain.done_receipts(), chain.counted_bills(settings.draft_bills)
+    for bill in bills:
+        paid = bill.acts.get("release_payment")
+        if paid is None or bill.refund:
+            continue
+        missing: list[Excess] = []
+        ended: tuple[int, str] | None = (0, "")
+        for one in bill.lines:
+            line = lines.get(one.order_line)
+            if line is None or not line.received:
+                continue
+            compared = billed(order, line, bill, one, settings.units)
+            if compared.unknown == "unit":
+                continue
+            # What was billed up to this bill, and of that only what was ordered: beyond it nothing will come.
+            wanted = min(line.quantity, _billed_until(order, bills, bill, line, settings))
+            come, at, event = _come(receipts, line, settings, paid.at, wanted)
+            if come >= wanted:
+                continue
+            missing.append((line, min(wanted - come, compared.quantity), compared))
+            if at is None:
+                ended = None
+            elif ended is not None:
+                ended = max(ended, (at, event))
+        if not missing:
+            continue
+        amount = sum(
+            (Decimal(share) * c.price / _MILLION * c.to_bill for _, share, c in missing if not c.unknown),
+            start=Decimal(0),
+        )
+        known = not any(c.unknown for _, _, c in missing)
+        evidence = [order.event_id, bill.event_id, paid.event_id]
+        yield Verdict(
+            "paid_before_receipt",
+            (bill.key, order.key),
+            [bill.key, order.key],
+            "bill",
+            order.company_id,
+            paid.at,
+            paid.at if ended is None else ended[0],
+            [
+                f"{name_of(order, line)}: it was paid while {percent(share, c.quantity)} of what is billed had not "
+                "come in."
+                for line, share, c in missing
+            ],
+            evidence if ended is None else [*evidence, ended[1]],
+            money(round(amount)) if known else None,
+            bill.currency if known else None,
+            resolved=ended is not None,
+        )
+
+
+def _billed_until(order: Order, bills: list[Bill], last: Bill, line: OrderLine, settings: MatchingSection) -> int:
+    total = 0
+    for bill in bills:
+        for one in bill.lines:
+            if one.order_line == line.line_id:
+                compared = billed(order, line, bill, one, settings.units)
+                if compared.unknown != "unit":
+                    total += -compared.quantity if bill.refund else compared.quantity
+        if bill is last:
+            break
+    return max(0, total)
+
+
+def _come(
+    receipts: list[Receipt], line: OrderLine, settings: MatchingSection, until: int, wanted: int
+) -> tuple[int, int | None, str]:
+    """What had come by ``until``; when ``wanted`` had come, and by which event (None: not yet)."""
+    by_then = total = 0
+    for receipt, quantity in _received_of(receipts, line, settings):
+        total += quantity
+        if receipt.at <= until:
+            by_then = total
+        elif total >= wanted:
+            return by_then, receipt.at, receipt.event_id
+    return by_then, None, ""
+
+
+def _received_of(receipts: list[Receipt], line: OrderLine, settings: MatchingSection) -> Iterator[tuple[Receipt, int]]:
+    for receipt in receipts:
+        for one in receipt.lines:
+            if one.order_line == line.line_id:
+                quantity = received(line, one, settings.units)
+                if quantity is not None:
+                    yield receipt, quantity
+
+
+def _allowed(order: Order, line: OrderLine, settings: MatchingSection) -> int:
+    tolerance = settings.tolerance(order.vendor, line.product)
+    return line.quantity + int(line.quantity * tolerance.quantity_percent / 100)

@@ -1,0 +1,100 @@
+"""The rules of the matching, as they declare themselves."""
+
+from __future__ import annotations
+
+from finwatch.domain.rules import Rule, book
+
+DETECTOR = "matching"
+_LINES = ("purchase_order.lines", "bill.lines")
+
+RULES = book(
+    Rule(
+        "price_above_order",
+        DETECTOR,
+        "Billed at a higher price than was ordered",
+        "A bill's line asks for more a unit than the order line it bills, net of discounts and taxes, after conversion "
+        "of unit and currency, beyond the tolerance.",
+        _LINES,
+        ("matching.default", "matching.tolerances", "matching.units"),
+        "{line}: the billed price is {percent} above the order's.",
+        "Ordered at 125 a unit, billed at 140: 12.0 % above; at risk is 15 times the billed quantity.",
+    ),
+    Rule(
+        "price_below_order",
+        DETECTOR,
+        "Billed at a lower price than was ordered",
+        "As above, with a lower price: the amount at risk is negative.",
+        _LINES,
+        ("matching.default", "matching.tolerances", "matching.units"),
+        "{line}: the billed price is {percent} below the order's.",
+        "Ordered at 125 a unit, billed at 100: 20.0 % below.",
+    ),
+    Rule(
+        "over_billed",
+        DETECTOR,
+        "Billed more than was ordered",
+        "With this bill, the bills of an order line come to more than its quantity; credit notes are taken off. Bills "
+        "count in the order in which they began to bill.",
+        _LINES,
+        ("matching.default", "matching.tolerances", "matching.draft_bills"),
+        "{line}: {percent} more than was ordered is billed.",
+        "Ordered 16, billed 19: 18.8 % more; at risk are three at the billed price.",
+    ),
+    Rule(
+        "over_received",
+        DETECTOR,
+        "Received more than was ordered",
+        "With this receipt, more of an order line has come in than was ordered.",
+        ("purchase_order.lines", "receipt.lines"),
+        ("matching.default", "matching.tolerances"),
+        "{line}: {percent} more than was ordered came in.",
+        "Ordered 10, received 6 and 5: the second receipt is 10.0 % too much.",
+    ),
+    Rule(
+        "paid_before_receipt",
+        DETECTOR,
+        "Paid before the goods came",
+        "A bill was paid while less of an order line had come in than was billed and ordered. It is resolved when the "
+        "goods come.",
+        ("purchase_order.lines", "receipt.lines", "bill.lines", "bill.payment_state"),
+        ("matching.draft_bills",),
+        "{line}: it was paid while {percent} of what is billed had not come in.",
+        "Ordered and billed 10, received 7, paid: 30.0 % had not come in.",
+    ),
+    Rule(
+        "unordered_line",
+        DETECTOR,
+        "A bill of an order has lines that nobody ordered",
+        "Lines without an order line, freight, tax and rounding apart, come to more than the tolerance.",
+        ("bill.lines",),
+        (
+            "matching.apart_products",
+            "matching.apart_accounts",
+            "matching.unordered_absolute",
+            "matching.unordered_percent",
+        ),
+        "Lines that bill no order line come to {percent} of the bill.",
+        "Of a bill of 1,000 for an order, a line of 400 bills no order line: 40.0 % of the bill.",
+    ),
+    Rule(
+        "billed_cancelled_order",
+        DETECTOR,
+        "A cancelled order is billed",
+        "A bill that counts bills an order that is cancelled.",
+        ("purchase_order.state", "bill.lines"),
+        ("matching.draft_bills",),
+        "The order that it bills is cancelled.",
+        "An order is cancelled; its bill is posted.",
+    ),
+    Rule(
+        "not_comparable",
+        DETECTOR,
+        "A bill's line cannot be compared with its order line",
+        "Unit or currency differ, and neither the policy's units nor the documents' own rates say how they convert. "
+        "Nothing else is said of the line.",
+        _LINES,
+        ("matching.units",),
+        "{line}: its {what} differs from the order's, and how they convert is not known.",
+        "Ordered in dozens, billed in pieces, and no unit table: nothing is said of price and quantity.",
+    ),
+)

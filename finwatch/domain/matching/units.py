@@ -1,0 +1,50 @@
+"""Units of measure and currencies: what can be compared with what, and by which factor. Never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+Table = Mapping[str, Mapping[str, Decimal]]
+
+
+def unit_factor(unit: str | None, into: str | None, table: Table) -> Decimal | None:
+    """How many of ``into`` are one ``unit``; None when nobody said. A line without a unit has the other's."""
+    if unit == into or unit is None or into is None:
+        return Decimal(1)
+    direct = table.get(unit, {}).get(into)
+    if direct is not None:
+        return direct
+    inverse = table.get(into, {}).get(unit)
+    if inverse is not None:
+        return 1 / inverse
+    # Over a unit that both are told in.
+    for through, factor in table.get(unit, {}).items():
+        other = table.get(into, {}).get(through)
+        if other is not None:
+            return factor / other
+    return None
+
+
+def currency_factor(currency: str | None, rate: str | None, into: str | None, into_rate: str | None) -> Decimal | None:
+    """What one of ``currency`` is worth in ``into``; None when that is not known.
+
+    Rates are those the documents themselves were booked with in the source, each in units of the document's currency
+    for one of the company's.
+    """
+    if currency == into:
+        return Decimal(1)
+    one, other = _rate(rate), _rate(into_rate)
+    if currency is None or into is None or one is None or other is None:
+        return None
+    return other / one
+
+
+def _rate(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and found > 0 else None

@@ -1,0 +1,118 @@
+"""What the rules on duties that must be apart go by."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from finwatch.domain.policy.handling import Handling
+from finwatch.domain.policy.matching import check_handling
+from finwatch.domain.policy.section import PolicyError, Section
+
+DUTIES = (
+    "request_order",
+    "approve_order",
+    "receive_goods",
+    "enter_bill",
+    "approve_bill",
+    "release_payment",
+    "maintain_bank",
+)
+
+
+def _handling() -> dict[str, Handling]:
+    return {
+        "conflicting_duties": Handling(
+            "high", "internal_control", "Have a second person confirm the documents; part the rights of the two duties."
+        ),
+        "order_after_bill": Handling(
+            "medium", "procurement", "Ask why the order came after its bill; have the purchase approved."
+        ),
+        "approved_after_payment": Handling(
+            "high", "internal_control", "Have the payment confirmed; find out how it passed the approval."
+        ),
+        "bank_account_changed": Handling(
+            "medium", "treasury", "Confirm the number with the vendor, by a contact that was known before."
+        ),
+        "bank_account_added": Handling(
+            "medium", "treasury", "Confirm the account with the vendor, by a contact that was known before."
+        ),
+        "bank_change_before_payment": Handling(
+            "high", "treasury", "Stop the payment until the vendor has confirmed the account."
+        ),
+        "payment_to_unbilled_account": Handling(
+            "high", "treasury", "Find out where the account comes from; stop the payment if that cannot be told."
+        ),
+        "split_orders": Handling("medium", "head_of_procurement", "Judge the orders as one purchase."),
+        "repeated_overrides": Handling(
+            "medium", "internal_control", "Speak with the person; look at the rights and at the approval matrix."
+        ),
+    }
+
+
+class DutiesSection(Section, frozen=True):
+    """Settings of the rules on duties.
+
+    ``conflicts``: pairs of duties that one person must not have on one chain of documents. Who enters a bill or an
+    order and approves it as well is an exception of the document (``approval_by_creator``). ``same_person``: accounts
+    that are one hand: a delegate and who is stood in for, a person's second account, an import run for somebody.
+    ``exempt``: accounts that are nobody's hand.
+
+    ``bank_change_days``: a changed or added account is watched that long. ``split_limit``: from this amount an order
+    needs an approval, in its own currency (Odoo's double validation); ``split_days``: orders of one requester to one
+    vendor within so many days belong together; ``split_part_percent``: a part is at least so much of the limit;
+    ``split_usual_percent``: not reported of a requester of whose orders in ``baseline_days`` more than this share were
+    such parts. ``overrides``: so many within ``override_days`` are repeated.
+    """
+
+    conflicts: tuple[tuple[str, str], ...] = (
+        ("approve_order", "release_payment"),
+        ("request_order", "release_payment"),
+        ("receive_goods", "release_payment"),
+        ("approve_order", "enter_bill"),
+        ("receive_goods", "approve_bill"),
+        ("enter_bill", "release_payment"),
+        ("approve_bill", "release_payment"),
+        ("maintain_bank", "release_payment"),
+    )
+    same_person: list[list[str]] = []
+    exempt: list[str] = []
+    min_amount: Decimal = Decimal(0)
+    bank_change_days: int = 10
+    split_limit: Decimal | None = Decimal(5000)
+    split_days: int = 3
+    split_part_percent: Decimal = Decimal(60)
+    split_usual_percent: Decimal = Decimal(50)
+    baseline_days: int = 90
+    overrides: int = 3
+    override_days: int = 30
+    handling: dict[str, Handling] = {}
+
+    def check(self, path: str) -> None:
+        """Raise PolicyError for duties and rules that there are not, and for spans that hold nothing."""
+        for i, pair in enumerate(self.conflicts):
+            for duty in pair:
+                if duty not in DUTIES:
+                    raise PolicyError(
+                        f"{path}.conflicts[{i}]", f"no duty is named {duty!r}; known: {', '.join(DUTIES)}"
+                    )
+            if pair[0] == pair[1]:
+                raise PolicyError(f"{path}.conflicts[{i}]", "two different duties")
+        for name in ("bank_change_days", "split_days", "baseline_days", "override_days"):
+            if getattr(self, name) < 1:
+                raise PolicyError(f"{path}.{name}", "at least a day")
+        if self.overrides < 2:
+            raise PolicyError(f"{path}.overrides", "at least 2: one is not repeated")
+        if self.split_limit is not None and self.split_limit <= 0:
+            raise PolicyError(f"{path}.split_limit", "more than 0, or null for no limit")
+        check_handling(self.handling, DUTIES_HANDLING, path)
+
+    def handled(self) -> dict[str, Handling]:
+        """Handling of every rule."""
+        return {**DUTIES_HANDLING, **self.handling}
+
+    def hand(self, person: str) -> str:
+        """The person behind an account: the first of those that are one."""
+        return next((group[0] for group in self.same_person if person in group), person)
+
+
+DUTIES_HANDLING = _handling()

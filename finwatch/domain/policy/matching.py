@@ -1,0 +1,98 @@
+"""What the matching of orders, receipts and bills goes by."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import field
+
+from finwatch.domain.policy.handling import Handling
+from finwatch.domain.policy.section import PolicyError, Section
+
+
+class Tolerance(Section, frozen=True):
+    """What may differ, for some vendors and products; the first that fits a line counts.
+
+    ``vendors`` and ``products`` are ids in the source, none: all. A price may differ by the larger of
+    ``price_absolute`` (a unit of the order line's measure, in the order's currency) and ``price_percent``, a quantity
+    by ``quantity_percent`` of what was ordered.
+    """
+
+    name: str
+    vendors: list[str] = []
+    products: list[str] = []
+    price_absolute: Decimal = Decimal("0.01")
+    price_percent: Decimal = Decimal(2)
+    quantity_percent: Decimal = Decimal(0)
+
+    def fits(self, vendor: str | None, product: str | None) -> bool:
+        """Whether it is meant for this vendor's line of this product."""
+        return (not self.vendors or vendor in self.vendors) and (not self.products or product in self.products)
+
+
+def _handling() -> dict[str, Handling]:
+    return {
+        "price_above_order": Handling(
+            "high", "procurement", "Hold the payment; ask the vendor for a credit note, or have the price approved."
+        ),
+        "price_below_order": Handling("low", "procurement", "Check that the bill is for what was ordered."),
+        "over_billed": Handling("high", "procurement", "Ask the vendor for a credit note, or change the order."),
+        "over_received": Handling("medium", "warehouse", "Return the surplus, or change the order."),
+        "paid_before_receipt": Handling("high", "procurement", "Find out when the goods come; tell the vendor."),
+        "unordered_line": Handling("medium", "procurement", "Have the line approved, or ask for a credit note."),
+        "billed_cancelled_order": Handling("high", "procurement", "Refuse the bill, or have the purchase approved."),
+        "not_comparable": Handling("info", "procurement", "Record how the units convert, then the lines are compared."),
+    }
+
+
+class MatchingSection(Section, frozen=True):
+    """Settings of the matching.
+
+    ``tolerances``: by vendor and product, the first that fits; the last resort is ``default``. ``apart_products`` and
+    ``apart_accounts``: lines of freight, tax and rounding that no order line is expected for; other lines without one
+    may come to the larger of ``unordered_absolute`` (the bill's currency) and ``unordered_percent`` of the bill's net.
+    ``units``: how many of another unit are one of a unit, by names as the source prints them. ``draft_bills``: a draft
+    counts as billed, as in Odoo's own counters. ``handling``: by rule, where it differs from the defaults.
+    """
+
+    default: Tolerance = field(default_factory=lambda: Tolerance("default"))
+    tolerances: list[Tolerance] = []
+    apart_products: list[str] = []
+    apart_accounts: list[str] = []
+    unordered_absolute: Decimal = Decimal(100)
+    unordered_percent: Decimal = Decimal(5)
+    units: dict[str, dict[str, Decimal]] = {}
+    draft_bills: bool = True
+    handling: dict[str, Handling] = {}
+
+    def check(self, path: str) -> None:
+        """Raise PolicyError for negative tolerances, units that convert to nothing, and unknown rules."""
+        for i, tolerance in enumerate((self.default, *self.tolerances)):
+            where = f"{path}.default" if i == 0 else f"{path}.tolerances[{i - 1}]"
+            if min(tolerance.price_absolute, tolerance.price_percent, tolerance.quantity_percent) < 0:
+                raise PolicyError(where, "a tolerance is not negative")
+        if min(self.unordered_absolute, self.unordered_percent) < 0:
+            raise PolicyError(f"{path}.unordered_absolute", "a tolerance is not negative")
+        for unit, others in self.units.items():
+            for other, factor in others.items():
+                if factor <= 0:
+                    raise PolicyError(f"{path}.units.{unit}.{other}", "how many of it are one, more than 0")
+        check_handling(self.handling, MATCHING_HANDLING, path)
+
+    def tolerance(self, vendor: str | None, product: str | None) -> Tolerance:
+        """What may differ on a line."""
+        return next((one for one in self.tolerances if one.fits(vendor, product)), self.default)
+
+    def handled(self) -> dict[str, Handling]:
+        """Handling of every rule."""
+        return {**MATCHING_HANDLING, **self.handling}
+
+
+def check_handling(given: dict[str, Handling], known: dict[str, Handling], path: str) -> None:
+    """Raise PolicyError for a rule that there is not."""
+    for name in given:
+        if name not in known:
+            raise PolicyError(f"{path}.handling.{name}", f"no such rule; known: {', '.join(sorted(known))}")
+
+
+MATCHING_HANDLING = _handling()

@@ -1,0 +1,316 @@
+"""Orders, their receipts and their bills: brings them together by order, then matches them and looks at the duties.
+
+In the documents stage: one fact a document and order, sent again only when what it says has changed; who did something
+on it is sent alone, without the lines. In the relations stage: what is known of an order's documents, and a finding a
+deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain as joined
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from finwatch.domain.duties import conflicts
+from finwatch.domain.duties.acts import Act, acts_of
+from finwatch.domain.duties.rules import RULES as DUTY_RULES
+from finwatch.domain.events import Bill, Event, PurchaseOrder, Receipt, RelationFact
+from finwatch.domain.matching import chain
+from finwatch.domain.matching.chain import Chain, ExtraLine
+from finwatch.domain.matching.match import match
+from finwatch.domain.matching.rules import RULES as MATCHING_RULES
+from finwatch.domain.policy import Policy, PolicySet
+from finwatch.domain.records import Kpi, Relation
+from finwatch.domain.verdicts import settle
+from finwatch.runtime.topics import RELATION
+from streams.agents.detector import Change
+from streams.agents.publishing import publish
+from streams.stage import InvalidEvent, View
+
+RELATION_NAME = "order"
+_ORDERED = frozenset({"purchase", "done", "cancel"})
+_BILLING = frozenset({"draft", "posted"})
+_BILL_TYPES = frozenset({"in_invoice", "in_receipt", "in_refund"})
+_MILLION = 1_000_000
+RULES = {**MATCHING_RULES, **DUTY_RULES}
+
+
+class Told(Struct, omit_defaults=True):
+    """The further facts of an ``order`` relation. ``lines`` None: they are as they were, only ``acts`` are told."""
+
+    acts: dict[str, Act] = {}
+    order_lines: list[chain.OrderLine] | None = None
+    receipt_lines: list[chain.ReceiptLine] | None = None
+    bill_lines: list[chain.BillLine] | None = None
+    extras: list[ExtraLine] = []
+    at: int = 0
+    rate: str | None = None
+    net: int = 0
+    draft: bool = False
+
+    def lines_told(self) -> bool:
+        """Whether it says more than who did what."""
+        return self.order_lines is not None or self.receipt_lines is not None or self.bill_lines is not None
+
+
+class Sent(Struct, array_like=True):
+    """What the relations stage was told of a document: by order a checksum of all but who did what, and that."""
+
+    version: int = 0
+    told: dict[str, int] = {}
+    acts: dict[str, Act] = {}
+
+
+_DECODER = msgspec.json.Decoder(Told)
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class OrderFacts:
+    """Sends orders, receipts and bills to the order that they are about."""
+
+    entities = frozenset({"purchase_order", "receipt", "bill"})
+    watches_history = True
+
+    def changed(self, change: Change) -> None:
+        """Tell each order concerned what changed. Nothing is sent twice."""
+        key = f"o:{change.subject.document_key}"
+        sent = change.view.get(key, Sent)
+        told = {} if change.deleted else _told(change) if change.content_changed else None
+        if sent is None:
+            if not told:
+                return  # it is about no order, as far as is known
+            sent = Sent()
+        elif told is None and not sent.told:
+            return
+        acts = acts_of(change.subject.entity, change.facts, sent.acts)
+        acts_changed, sent.acts = acts != sent.acts, acts
+        if told is None:
+            if not acts_changed:
+                return
+            told = {order: Told() for order in sent.told}
+        for order in sorted(sent.told.keys() - told.keys()):
+            self._send(change, sent, order, "withdraw", None)
+            del sent.told[order]
+        for order, what in told.items():
+            checksum = crc32(_ENCODE(what), hash_of(change)) if what.lines_told() else sent.told[order]
+            same = sent.told.get(order) == checksum
+            if same and not acts_changed:
+                continue
+            say = Told() if same else what
+            say.acts = acts
+            sent.told[order] = checksum
+            self._send(change, sent, order, "put", _ENCODE(say))
+        change.view.put(key, sent)
+
+    def _send(self, change: Change, sent: Sent, order: str, op: str, attributes: bytes | None) -> None:
+        content = change.content
+        sent.version += 1
+        relation_key = f"{RELATION_NAME}:{order}"
+        relation = Relation(
+            RELATION_NAME,
+            relation_key,
+            sent.version,
+            op,
+            *change.subject,
+            change.timeline,
+            change.occurred_at,
+            change.observed_at,
+            change.event_id,
+            None,
+            content.partner_id,
+            content.document_type,
+            content.state,
+            content.amount,
+            content.currency,
+            content.date,
+            None if attributes is None else attributes.decode(),
+        )
+        change.view.emit(RELATION, relation_key, relation)
+
+
+def hash_of(change: Change) -> int:
+    """A checksum of what a fact says beside its lines."""
+    content = change.content
+    said = (content.partner_id, content.document_type, content.amount, content.currency, content.date)
+    state = content.state if change.subject.entity == "purchase_order" else None
+    return crc32(repr((said, state)).encode())
+
+
+def _told(change: Change) -> dict[str, Told]:
+    """What each order is to be told of a document as it is seen now."""
+    event: Event = change.event
+    if isinstance(event, Bill):
+        return _bill(change, event)
+    if isinstance(event, Receipt):
+        return _receipt(event)
+    if isinstance(event, PurchaseOrder):
+        return _order(change, event)
+    return {}
+
+
+def _order(change: Change, event: PurchaseOrder) -> dict[str, Told]:
+    if event.state not in _ORDERED and change.view.get(f"o:{event.document_key}", Sent) is None:
+        return {}  # not ordered yet: nothing can come or be billed
+    receivable = event.receipt_status is not None
+    lines = [
+        chain.OrderLine(
+            line.line_id,
+            line.product_id,
+            line.unit,
+            line.quantity or 0,
+            _net(line.price_unit, line.subtotal, line.quantity),
+            receivable and line.quantity_received is not None,
+        )
+        for line in event.lines
+    ]
+    created = change.content.created_at
+    rate = None if event.currency_rate is None else repr(event.currency_rate)
+    return {
+        event.document_key: Told(order_lines=lines, at=change.occurred_at if created is None else created, rate=rate)
+    }
+
+
+def _receipt(event: Receipt) -> dict[str, Told]:
+    if event.state != "done" or event.purchase_order_key is None:
+        return {}
+    lines = [
+        chain.ReceiptLine(line.purchase_line_id, line.unit, line.quantity_done)
+        for line in event.lines
+        if line.purchase_line_id is not None and line.quantity_done
+    ]
+    at = event.occurred_at if event.done_at is None else event.done_at
+    return {event.purchase_order_key: Told(receipt_lines=lines, at=at)}
+
+
+def _bill(change: Change, event: Bill) -> dict[str, Told]:
+    if event.state not in _BILLING or event.move_type not in _BILL_TYPES or not change.content.lines:
+        return {}
+    by_order: dict[str, list[chain.BillLine]] = {}
+    extras = []
+    net = 0
+    for line in event.lines:
+        net += line.subtotal or 0
+        if line.purchase_line_id is not None and line.purchase_order_key is not None:
+            by_order.setdefault(line.purchase_order_key, []).append(
+                chain.BillLine(
+                    line.purchase_line_id,
+                    line.unit,
+                    line.quantity or 0,
+                    _net(line.price_unit, line.subtotal, line.quantity),
+                )
+            )
+        elif line.subtotal:
+            extras.append(ExtraLine(line.product_id, line.account_id, line.subtotal))
+    created = change.content.created_at
+    at = change.occurred_at if created is None else created
+    rate = None
+    if event.amount_total and event.amount_total_company:
+        rate = str((abs(event.amount_total) / abs(event.amount_total_company)).normalize())
+    draft = event.state == "draft" and not change.policy.document.matching.draft_bills
+    return {
+        order: Told(bill_lines=by_order[order], extras=[] if i else extras, at=at, rate=rate, net=net, draft=draft)
+        for i, order in enumerate(sorted(by_order))
+    }
+
+
+def _net(price: int | None, subtotal: int | None, quantity: int | None) -> int:
+    """Net price of one: what is left after discounts and taxes that the price includes."""
+    if subtotal is not None and quantity:
+        return round(subtotal * _MILLION / quantity)
+    return price or 0
+
+
+class OrderChains:
+    """Judges the documents of an order."""
+
+    relation = RELATION_NAME
+
+    def apply(self, view: View, fact: RelationFact, policy: Policy) -> bool:
+        """Take one fact, once a version; emit the findings that changed."""
+        row_key = fact.relation_key
+        known = view.get(row_key, Chain)
+        order = known if known is not None else Chain()
+        if not take(order, fact):
+            return False
+        document = policy.document
+        found = joined(
+            match(order, document.matching),
+            conflicts.on_chain(order, document.duties),
+            conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
+        )
+        handling = {**document.matching.handled(), **document.duties.handled()}
+        changed = settle(order.said, found, RULES, handling, fact.source, policy.label, fact.occurred_at)
+        publish(view, fact.source, changed)
+        view.put(row_key, order)
+        return True
+
+    def kpis(self, view: View, now: Mapping[str, int], policies: PolicySet) -> list[Kpi]:
+        """Its counts are kept in the tally, which the stage publishes."""
+        return []
+
+
+def take(order: Chain, fact: RelationFact) -> bool:
+    """Take a fact into what is known of an order. Returns False for one that was taken before.
+
+    Raises InvalidEvent for attributes that are no facts of an order.
+    """
+    key = fact.document_key
+    sides: dict[str, chain.Receipt] | dict[str, chain.Bill] = (
+        order.receipts if fact.entity == "receipt" else order.bills
+    )
+    side = order.order if fact.entity == "purchase_order" else sides.get(key)
+    if side is not None and fact.version <= side.version:
+        return False
+    if fact.op != "put":
+        if side is not None:
+            side.version, side.live = fact.version, False
+        return side is not None
+    try:
+        told = _DECODER.decode(fact.attributes or "{}")
+    except msgspec.ValidationError:
+        raise InvalidEvent("invalid_event", "its attributes are no facts of an order") from None
+    if not told.lines_told():
+        if side is not None:
+            side.version, side.acts = fact.version, told.acts
+        return side is not None
+    if fact.entity == "purchase_order":
+        order.order = chain.Order(
+            key,
+            fact.version,
+            True,
+            fact.state,
+            fact.company_id,
+            fact.partner_id,
+            fact.currency,
+            told.rate,
+            told.at,
+            fact.event_id,
+            told.order_lines or [],
+            told.acts,
+        )
+    elif fact.entity == "receipt":
+        order.receipts[key] = chain.Receipt(
+            key, fact.version, True, told.at, fact.event_id, told.receipt_lines or [], told.acts
+        )
+    else:
+        order.bills[key] = chain.Bill(
+            key,
+            fact.version,
+            True,
+            told.draft,
+            fact.document_type == "in_refund",
+            fact.date,
+            fact.currency,
+            told.rate,
+            told.at,
+            fact.event_id,
+            told.net,
+            fact.amount,
+            told.bill_lines or [],
+            told.extras,
+            told.acts,
+        )
+    return True

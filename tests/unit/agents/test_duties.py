@@ -1,0 +1,385 @@
+"""Duties and misuse: each rule's example, what is no misuse, corrections, and that order of arrival means nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finwatch.domain.duties.rules import RULES
+from finwatch.domain.events import BankAccount, Event, RelationFact
+from finwatch.domain.policy import DutiesSection, Policy, PolicyError, PolicySet
+from finwatch.domain.records import Finding, Relation
+from finwatch.runtime.topics import FINDING, RELATION
+from streams.agents.registry import documents_stage, relations_stage
+from streams.agents.replay import Replay
+from streams.stage import InvalidEvent
+from tests.unit.agents.test_orders import billed, came, ordered, the_bill, the_order, the_receipt
+from tests.unit.agents.world import POLICIES, _event, at, bill, day, latest, moved, order, payment
+
+LIVE = ("open", "updated")
+ACCOUNT, OTHER = "odoo:bank_account:3", "odoo:bank_account:8"
+
+
+def account(record: str, when: str, **fields: Any) -> BankAccount:
+    """A bank account of vendor 7, made by user 2."""
+    body = {"partner_id": "7", "account_hash": f"hash-{record}", "created_by": "2", "created_at": at(when), **fields}
+    found: BankAccount = _event(BankAccount, "bank_account", record, when, {"company_id": None, **body})
+    return found
+
+
+def renumbered(record: str, when: str, actor: str = "11") -> Event:
+    """The log's row of another number on an account."""
+    return moved(
+        "bank_account",
+        record,
+        when,
+        "changed",
+        "****1111",
+        "****2222",
+        field="acc_number",
+        actor=actor,
+        company_id=None,
+    )
+
+
+def paid_out(record: str, when: str, person: str = "9", to: str = "3", **fields: Any) -> Event:
+    """A payment of 100 EUR to vendor 7."""
+    body: dict[str, Any] = {
+        "state": "paid",
+        "partner_id": "7",
+        "amount": Decimal(100),
+        "currency": "EUR",
+        "created_by": person,
+        "created_at": at(when),
+        "bank_account_id": to,
+        "bill_keys": ["odoo:bill:20"],
+        **fields,
+    }
+    return payment(record, when, **body)
+
+
+def posted(record: str, when: str, actor: str = "8") -> Event:
+    return moved("bill", record, when, "posted", "draft", "posted", actor=actor)
+
+
+def settled(record: str, when: str, actor: str = "9") -> Event:
+    return moved("bill", record, when, "paid", "not_paid", "paid", field="payment_state", actor=actor)
+
+
+def decided(record: str, when: str, actor: str = "8") -> Event:
+    return moved("purchase_order", record, when, "approved", "to approve", "purchase", decision="approved", actor=actor)
+
+
+def own_order(record: str, when: str, amount: int = 6000) -> list[Event]:
+    """An order above the limit that its maker, user 5, confirmed."""
+    made = order(record, when, amount_total=Decimal(amount), currency="EUR", partner_id=record, created_at=at(when))
+    return [
+        made,
+        moved("purchase_order", record, when, "approved", "draft", "purchase", decision="approved", actor="5"),
+    ]
+
+
+def part(record: str, when: str, amount: int, vendor: str = "7", **fields: Any) -> Event:
+    """A confirmed order of user 5."""
+    body = {"amount_total": Decimal(amount), "currency": "EUR", "partner_id": vendor, "created_at": at(when), **fields}
+    return order(record, when, **{"state": "purchase", **body})
+
+
+def told(events: Iterable[Event], policies: PolicySet = POLICIES) -> tuple[list[RelationFact], list[Finding]]:
+    """What the documents stage tells of them, and what it finds itself."""
+    stage, replays = documents_stage(policies), dict[str, Replay]()
+    for event in events:
+        replays.setdefault(event.entity, Replay(stage, f"finance.{event.entity}.v1")).feed([event])
+    facts, own = [], []
+    for replay in replays.values():
+        facts += [
+            msgspec.convert(msgspec.to_builtins(one), RelationFact)
+            for one in replay.outputs(RELATION)
+            if isinstance(one, Relation) and one.relation in ("order", "vendor", "person")
+        ]
+        own += [one for one in replay.outputs(FINDING) if isinstance(one, Finding) and one.detector == "duties"]
+    return facts, own
+
+
+def judged(facts: Iterable[RelationFact], policies: PolicySet = POLICIES) -> dict[str, Finding]:
+    replay = Replay(relations_stage(policies), RELATION)
+    replay.feed(facts)
+    found = latest(replay.outputs(FINDING), "finding_id")
+    return {key: one for key, one in found.items() if one.detector == "duties"}
+
+
+def found(events: Iterable[Event], policies: PolicySet = POLICIES) -> list[Finding]:
+    """What stands: without what was taken back."""
+    facts, own = told(events, policies)
+    everything = {**latest(own, "finding_id"), **judged(facts, policies)}
+    return [one for one in everything.values() if one.status != "retracted"]
+
+
+def under(**fields: Any) -> PolicySet:
+    return PolicySet([Policy(msgspec.structs.replace(POLICIES.of("odoo").document, duties=DutiesSection(**fields)))])
+
+
+BILLED = [
+    bill(
+        "20", "2026-03-05 10:00", bank_account_id="3", created_at=at("2026-03-05 10:00"), invoice_date=day("2026-03-05")
+    ),
+    posted("20", "2026-03-06 10:00"),
+    bill("20", "2026-03-06 10:00", state="posted", bank_account_id="3", created_at=at("2026-03-05 10:00")),
+]
+CHAIN = [the_order(ordered(10)), the_receipt(came(10)), the_bill(billed(10))]
+EXAMPLES: dict[str, tuple[list[Event], list[str], int]] = {
+    "conflicting_duties": (
+        [*CHAIN, decided("1", "2026-03-02 11:00", "9"), settled("20", "2026-03-09 10:00", "9")],
+        ["The same person approved the order and released the payment."],
+        1,
+    ),
+    "order_after_bill": (
+        [the_order(ordered(10), when="2026-03-06 10:00", created_at=at("2026-03-06 09:00")), *CHAIN[1:]],
+        ["The order was made after the bill had been entered."],
+        1,
+    ),
+    "approved_after_payment": (
+        [
+            the_order(ordered(10), created_at=at("2026-03-02 09:00")),
+            *CHAIN[1:],
+            settled("20", "2026-03-09 10:00"),
+            decided("1", "2026-03-10 10:00"),
+        ],
+        ["The order was approved after the bill had been paid."],
+        2,  # it is after the bill as well
+    ),
+    "bank_account_changed": (
+        [account("3", "2026-01-02 10:00"), renumbered("3", "2026-03-04 10:00")],
+        ["Its number was changed."],
+        1,
+    ),
+    "bank_account_added": (
+        [account("3", "2026-01-02 10:00"), account("8", "2026-03-04 10:00")],
+        ["It was added to a vendor that had an account already."],
+        1,
+    ),
+    "bank_change_before_payment": (
+        [
+            account("3", "2026-01-02 10:00"),
+            *BILLED,
+            renumbered("3", "2026-03-07 10:00", "9"),
+            paid_out("40", "2026-03-09 10:00", "9"),
+        ],
+        ["The account was changed 2 days before the payment.", "Whoever did it also released the payment."],
+        2,
+    ),
+    "payment_to_unbilled_account": (
+        [*BILLED, paid_out("40", "2026-03-09 10:00", to="8")],
+        ["No bill of the vendor names the account that was paid to."],
+        1,
+    ),
+    "split_orders": (
+        [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500)],
+        ["2 orders to one vendor within 3 days come to 180 % of the limit, each is below it."],
+        1,
+    ),
+    "repeated_overrides": (
+        [event for n in range(3) for event in own_order(str(n + 1), f"2026-03-0{n + 2} 10:00")],
+        ["3 times within 30 days the person approved what was their own."],
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_the_example_of_each_rule(rule: str) -> None:
+    events, reasons, number = EXAMPLES[rule]
+    said = found(events)
+    assert len(said) == number, [one.rule for one in said]
+    [finding] = [one for one in said if one.rule == rule]
+    assert (finding.detector, finding.status in LIVE) == ("duties", True)
+    assert finding.reasons == reasons
+    assert finding.title == RULES[rule].title
+    assert set(finding.evidence) <= {event.event_id for event in events}
+    assert finding.owner
+    assert finding.next_action
+
+
+def test_apart_is_no_conflict_and_a_delegate_is_the_same_hand() -> None:
+    events = [*CHAIN, decided("1", "2026-03-02 11:00", "8"), settled("20", "2026-03-09 10:00", "9")]
+    assert found(events) == []
+    [finding] = found(events, under(same_person=[["8", "9"]]))
+    assert finding.rule == "conflicting_duties"
+    assert found(events, under(same_person=[["8", "9"]], exempt=["9"])) == []
+    assert found(events, under(same_person=[["8", "9"]], min_amount=Decimal(1000))) == []
+
+
+def test_one_hand_on_one_bill() -> None:
+    events = [*BILLED, settled("20", "2026-03-09 10:00", "8")]
+    [finding] = found(events)
+    assert finding.reasons == ["The same person approved the bill and released the payment."]
+    assert finding.document_keys == ["odoo:bill:20"]
+    assert (finding.amount_at_risk, finding.currency) == (Decimal("100.00"), "EUR")
+    assert found([*BILLED, settled("20", "2026-03-09 10:00", "9")]) == []
+
+
+def test_a_bill_dated_before_its_order() -> None:
+    dated = the_bill(billed(10), invoice_date=day("2026-03-01"))
+    [finding] = found([*CHAIN[:2], dated])
+    assert finding.reasons == ["The order was made after the date on the bill."]
+    same_day = the_bill(billed(10), invoice_date=day("2026-03-02"))
+    assert found([*CHAIN[:2], same_day]) == []
+
+
+@pytest.mark.parametrize(("when", "rules"), [("2026-03-17 09:00", 2), ("2026-03-17 11:00", 1), ("2026-03-06 11:00", 1)])
+def test_only_a_payment_within_the_days_after_a_change_counts(when: str, rules: int) -> None:
+    events = [account("3", "2026-01-02 10:00"), *BILLED, renumbered("3", "2026-03-07 10:00")]
+    assert len(found([*events, paid_out("40", when)])) == rules
+
+
+def test_who_entered_the_bill_and_changed_the_account_is_named_and_grave() -> None:
+    events = [account("3", "2026-01-02 10:00"), *BILLED, renumbered("3", "2026-03-07 10:00", "5")]
+    [finding] = [
+        one for one in found([*events, paid_out("40", "2026-03-08 10:00")]) if one.rule == "bank_change_before_payment"
+    ]
+    assert finding.reasons[1:] == ["Whoever did it also entered the bill."]
+    assert finding.severity == "critical"
+    others = [account("3", "2026-01-02 10:00"), *BILLED, renumbered("3", "2026-03-07 10:00", "77")]
+    [finding] = [
+        one for one in found([*others, paid_out("40", "2026-03-08 10:00")]) if one.rule == "bank_change_before_payment"
+    ]
+    assert finding.severity == "high"
+
+
+def test_a_change_that_no_log_tells_is_seen_all_the_same_and_once() -> None:
+    first = account("3", "2026-01-02 10:00")
+    seen = account("3", "2026-03-04 10:00", account_hash="another", created_at=at("2026-01-02 10:00"))
+    assert [one.rule for one in found([first, seen])] == ["bank_account_changed"]
+    for events in (
+        [first, renumbered("3", "2026-03-04 10:01"), seen],
+        [first, seen, renumbered("3", "2026-03-04 10:01")],
+    ):
+        [finding] = found(events)
+        assert finding.evidence == [renumbered("3", "2026-03-04 10:01").event_id]
+
+
+def test_a_payment_that_is_cancelled_takes_its_findings_back() -> None:
+    events = [*BILLED, paid_out("40", "2026-03-09 10:00", to="8")]
+    assert len(found(events)) == 1
+    assert found([*events, paid_out("40", "2026-03-10 10:00", to="8", state="canceled")]) == []
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-06 10:00", 4500)],
+        [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 11:00", 4500, vendor="8")],
+        [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 11:00", 4500, created_by="6")],
+        [part("1", "2026-03-02 10:00", 2900), part("2", "2026-03-02 11:00", 2900)],
+        [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 11:00", 5500)],
+        [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 11:00", 4500, state="draft")],
+    ],
+    ids=["later", "another vendor", "another person", "far below", "one above", "not ordered"],
+)
+def test_what_is_no_split(events: list[Event]) -> None:
+    assert found(events) == []
+
+
+def test_what_a_person_always_does_is_no_split() -> None:
+    usual = [part(str(n), f"2026-02-{n + 1:02d} 10:00", 4500, vendor=str(n)) for n in range(10, 22)]
+    split = [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500)]
+    assert found([*usual, *split]) == []
+    other = [part(str(n), f"2026-02-{n + 1:02d} 10:00", 900, vendor=str(n)) for n in range(10, 22)]
+    assert [one.rule for one in found([*other, *split])] == ["split_orders"]
+
+
+def test_small_own_approvals_and_two_of_them_are_no_repeated_overrides() -> None:
+    assert found([e for n in range(3) for e in own_order(str(n + 1), f"2026-03-0{n + 2} 10:00", 4000)]) == []
+    assert found([e for n in range(2) for e in own_order(str(n + 1), f"2026-03-0{n + 2} 10:00")]) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"conflicts": (("approve_order", "dance"),)}, r"\$\.duties\.conflicts\[0\]"),
+        ({"split_days": 0}, r"\$\.duties\.split_days"),
+        ({"overrides": 1}, r"\$\.duties\.overrides"),
+        ({"split_limit": Decimal(0)}, r"\$\.duties\.split_limit"),
+    ],
+)
+def test_a_wrong_setting_is_refused(fields: dict[str, Any], path: str) -> None:
+    with pytest.raises(PolicyError, match=path):
+        under(**fields)
+
+
+def test_attributes_that_are_no_facts_are_refused() -> None:
+    fact = told([part("1", "2026-03-02 10:00", 4500)])[0][-1]
+    with pytest.raises(InvalidEvent, match="attributes"):
+        judged([msgspec.structs.replace(fact, attributes="[]")])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Event]:
+    """A vendor's accounts, bills and payments, and a person's orders, in order of time."""
+    events: list[Event] = [account("3", "2026-01-02 10:00")]
+    minute = 0
+    for number in range(draw(st.integers(2, 9))):
+        minute += draw(st.integers(1, 2500))
+        when = f"2026-03-{3 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}"
+        person = draw(st.sampled_from(["5", "8", "9"]))
+        match draw(st.sampled_from(["change", "account", "payment", "bill", "order", "own", "cancel"])):
+            case "change":
+                events.append(renumbered(draw(st.sampled_from(["3", "8"])), when, person))
+            case "account":
+                events.append(account("8", when, created_by=person))
+            case "payment":
+                to = draw(st.sampled_from(["3", "8"]))
+                events.append(paid_out(str(40 + number), when, person, to=to))
+            case "cancel":
+                events.append(paid_out(str(40 + draw(st.integers(0, 8))), when, person, state="canceled"))
+            case "bill":
+                made = at("2026-03-02 10:00")
+                events.append(bill("20", when, state="posted", bank_account_id="3", created_at=made))
+                events.append(posted("20", when, person))
+                events.append(settled("20", when, draw(st.sampled_from(["5", "8", "9"]))))
+            case "order":
+                events.append(part(str(number), when, draw(st.sampled_from([4500, 3100, 900]))))
+            case _:
+                events += own_order(str(60 + number), when)
+    return events
+
+
+def standing(findings: dict[str, Finding]) -> dict[str, tuple[Any, ...]]:
+    return {
+        key: (one.rule, one.severity, one.document_keys, one.reasons, one.amount_at_risk, one.opened_at, one.evidence)
+        for key, one in findings.items()
+        if one.status != "retracted"
+    }
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.randoms(use_true_random=False))
+def test_any_interleaving_with_any_repeats_ends_in_the_same(events: list[Event], random: Any) -> None:
+    facts, _ = told(events)
+    by_document: dict[tuple[str, str], list[RelationFact]] = {}
+    for fact in facts:
+        by_document.setdefault((fact.relation_key, fact.document_key), []).append(fact)
+    mixed: list[RelationFact] = []
+    queues = list(by_document.values())
+    while queues := [queue for queue in queues if queue]:
+        mixed.append(random.choice(queues).pop(0))
+        if random.random() < 0.5:
+            mixed.append(random.choice(mixed))
+    assert standing(judged(mixed)) == standing(judged(facts))
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_two_partition_counts_give_the_same_findings(events: list[Event]) -> None:
+    facts, _ = told(events)
+    keys = sorted({fact.relation_key for fact in facts})
+    apart: dict[str, Finding] = {}
+    for key in keys:  # as many partitions as keys, against one
+        apart |= judged([fact for fact in facts if fact.relation_key == key])
+    assert standing(apart) == standing(judged(facts))

@@ -1,0 +1,341 @@
+"""Orders, receipts and bills that meet: each rule's example, corrections, and that order of arrival means nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finwatch.domain.events import BillLine, Event, OrderLine, ReceiptLine, RelationFact
+from finwatch.domain.matching.rules import RULES
+from finwatch.domain.policy import MatchingSection, Policy, PolicySet, Tolerance
+from finwatch.domain.records import Finding, Relation
+from finwatch.runtime.topics import FINDING, RELATION
+from streams.agents.registry import documents_stage, relations_stage
+from streams.agents.replay import Replay
+from tests.unit.agents.world import POLICIES, at, bill, day, latest, moved, order, receipt
+
+ORDER = "odoo:purchase_order:1"
+MILLION = 1_000_000
+
+
+def ordered(quantity: int, price: int = 125, **fields: Any) -> OrderLine:
+    """An order line, 125 a unit."""
+    body: dict[str, Any] = {"line_id": "10", "unit": "Units", "product_id": "7", "quantity_received": 0, **fields}
+    return OrderLine(
+        quantity=quantity * MILLION, price_unit=price * MILLION, subtotal=quantity * price * MILLION, **body
+    )
+
+
+def billed(quantity: int, price: int = 125, **fields: Any) -> BillLine:
+    """A bill's line for that order line."""
+    body: dict[str, Any] = {"purchase_line_id": "10", "purchase_order_key": ORDER, "unit": "Units", **fields}
+    return BillLine(
+        quantity=quantity * MILLION, price_unit=price * MILLION, subtotal=quantity * price * MILLION, **body
+    )
+
+
+def came(quantity: int, **fields: Any) -> ReceiptLine:
+    """A receipt's line for that order line."""
+    return ReceiptLine(**{"purchase_line_id": "10", "unit": "Units", "quantity_done": quantity * MILLION, **fields})
+
+
+def the_order(*lines: OrderLine, when: str = "2026-03-02 10:00", state: str = "purchase", **fields: Any) -> Event:
+    return order("1", when, state=state, lines=list(lines), currency="EUR", receipt_status="pending", **fields)
+
+
+def the_receipt(*lines: ReceiptLine, record: str = "5", when: str = "2026-03-04 10:00", **fields: Any) -> Event:
+    return receipt(record, when, state="done", done_at=at(when), purchase_order_key=ORDER, lines=list(lines), **fields)
+
+
+def the_bill(*lines: BillLine, record: str = "20", when: str = "2026-03-05 10:00", **fields: Any) -> Event:
+    body: dict[str, Any] = {"state": "posted", "invoice_date": day("2026-03-05"), "created_at": at(when), **fields}
+    return bill(record, when, lines=list(lines), **body)
+
+
+def paid(record: str = "20", when: str = "2026-03-06 10:00") -> Event:
+    return moved("bill", record, when, "paid", "not_paid", "paid", field="payment_state", actor="9")
+
+
+def facts_of(events: Iterable[Event], policies: PolicySet = POLICIES) -> list[RelationFact]:
+    """What the documents stage tells of them; one partition an entity."""
+    stage, replays = documents_stage(policies), dict[str, Replay]()
+    for event in events:
+        replay = replays.setdefault(event.entity, Replay(stage, f"finance.{event.entity}.v1"))
+        replay.feed([event])
+    return [
+        msgspec.convert(msgspec.to_builtins(one), RelationFact)
+        for replay in replays.values()
+        for one in replay.outputs(RELATION)
+        if isinstance(one, Relation) and one.relation == "order"
+    ]
+
+
+def judged(facts: Iterable[RelationFact], policies: PolicySet = POLICIES) -> dict[str, Finding]:
+    """The latest version of each finding."""
+    replay = Replay(relations_stage(policies), RELATION)
+    replay.feed(facts)
+    return latest(replay.outputs(FINDING), "finding_id")
+
+
+def found(events: Iterable[Event], policies: PolicySet = POLICIES) -> list[Finding]:
+    """What stands: without what was taken back."""
+    return [one for one in judged(facts_of(events, policies), policies).values() if one.status != "retracted"]
+
+
+def under(matching: MatchingSection) -> PolicySet:
+    document = msgspec.structs.replace(POLICIES.of("odoo").document, matching=matching)
+    return PolicySet([Policy(document)])
+
+
+EXAMPLES: dict[str, tuple[list[Event], list[str], Decimal | None, str]] = {
+    "price_above_order": (
+        [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(16, 140))],
+        ["Order line 1: the billed price is 12.0 % above the order's."],
+        Decimal(240),
+        "open",
+    ),
+    "price_below_order": (
+        [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(16, 100))],
+        ["Order line 1: the billed price is 20.0 % below the order's."],
+        Decimal(-400),
+        "open",
+    ),
+    "over_billed": (
+        [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(19))],
+        ["Order line 1: 18.8 % more than was ordered is billed."],
+        Decimal(375),
+        "open",
+    ),
+    "over_received": (
+        [
+            the_order(ordered(10)),
+            the_receipt(came(6)),
+            the_receipt(came(5), record="6", when="2026-03-05 10:00"),
+        ],
+        ["Order line 1: 10.0 % more than was ordered came in."],
+        Decimal(125),
+        "open",
+    ),
+    "paid_before_receipt": (
+        [the_order(ordered(10)), the_receipt(came(7)), the_bill(billed(10)), paid()],
+        ["Order line 1: it was paid while 30.0 % of what is billed had not come in."],
+        Decimal(375),
+        "open",
+    ),
+    "unordered_line": (
+        [
+            the_order(ordered(6, 100)),
+            the_receipt(came(6)),
+            the_bill(billed(6, 100), BillLine(quantity=MILLION, subtotal=400 * MILLION)),
+        ],
+        ["Lines that bill no order line come to 40.0 % of the bill."],
+        Decimal(400),
+        "open",
+    ),
+    "billed_cancelled_order": (
+        [the_order(ordered(2)), the_order(ordered(2), state="cancel", when="2026-03-03 10:00"), the_bill(billed(2))],
+        ["The order that it bills is cancelled."],
+        Decimal(250),
+        "open",
+    ),
+    "not_comparable": (
+        [the_order(ordered(2, unit="Dozens")), the_receipt(came(2, unit="Dozens")), the_bill(billed(24, 10))],
+        ["Order line 1: its unit differs from the order's, and how they convert is not known."],
+        None,
+        "open",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_the_example_of_each_rule(rule: str) -> None:
+    events, reasons, amount, status = EXAMPLES[rule]
+    [finding] = found(events)
+    assert (finding.rule, finding.detector) == (rule, "matching")
+    assert finding.reasons == reasons
+    assert finding.amount_at_risk == amount
+    assert finding.status == status
+    assert finding.title == RULES[rule].title
+    assert finding.owner
+    assert finding.next_action
+    assert set(finding.evidence) <= {event.event_id for event in events}
+
+
+def test_what_is_ordered_received_and_billed_alike_is_no_finding() -> None:
+    events = [the_order(ordered(10)), the_receipt(came(10)), the_bill(billed(10)), paid()]
+    assert found(events) == []
+
+
+def test_within_the_tolerance_is_no_finding_and_a_vendor_may_have_another() -> None:
+    events = [the_order(ordered(10, 100)), the_receipt(came(10)), the_bill(billed(10, 102))]
+    assert found(events) == []
+    strict = MatchingSection(tolerances=[Tolerance("strict", vendors=["7"], price_percent=Decimal(1))])
+    assert found(events, under(strict)) == []
+    named = [the_order(ordered(10, 100), partner_id="7"), *events[1:]]
+    assert [one.rule for one in found(named, under(strict))] == ["price_above_order"]
+    by_product = MatchingSection(tolerances=[Tolerance("tools", products=["7"], price_percent=Decimal(1))])
+    assert [one.rule for one in found(events, under(by_product))] == ["price_above_order"]
+
+
+def test_units_are_converted_by_the_policys_table() -> None:
+    events = [the_order(ordered(2, 120, unit="Dozens")), the_receipt(came(24)), the_bill(billed(24, 10))]
+    units = MatchingSection(units={"Dozens": {"Units": Decimal(12)}})
+    assert found(events, under(units)) == []
+    dearer = [*events[:2], the_bill(billed(24, 11))]
+    [finding] = found(dearer, under(units))
+    assert finding.reasons == ["Order line 1: the billed price is 10.0 % above the order's."]
+    assert finding.amount_at_risk == Decimal(24)
+
+
+def test_currencies_are_converted_by_the_documents_own_rates() -> None:
+    company = {"currency": "USD", "amount_total": Decimal(1320), "amount_total_company": Decimal(-1200)}
+    asked = the_order(ordered(10, 120), currency_rate=1.0)
+    events = [asked, the_receipt(came(10)), the_bill(billed(10, 132), **company)]
+    assert found(events) == []
+    dearer = {**company, "amount_total": Decimal(1584), "amount_total_company": Decimal(-1440)}
+    [finding] = found([*events[:2], the_bill(billed(10, 158), **dearer)])
+    assert finding.rule == "price_above_order"
+    assert (finding.amount_at_risk, finding.currency) == (Decimal(260), "USD")
+    unknown = {"currency": "USD", "amount_total": Decimal(1320), "amount_total_company": None}
+    assert [one.rule for one in found([*events[:2], the_bill(billed(10, 132), **unknown)])] == ["not_comparable"]
+
+
+def test_a_credit_note_takes_off_what_was_billed_too_much() -> None:
+    events = [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(19))]
+    credit = the_bill(billed(3), record="21", when="2026-03-07 10:00", move_type="in_refund")
+    assert [one.rule for one in found(events)] == ["over_billed"]
+    [finding] = found([*events, credit])
+    assert (finding.status, finding.updated_at) == ("resolved", at("2026-03-07 10:00"))
+    half = the_bill(billed(1), record="21", when="2026-03-07 10:00", move_type="in_refund")
+    [finding] = found([*events, half])
+    assert (finding.status, finding.amount_at_risk) == ("updated", Decimal(250))
+    before = the_bill(billed(3), record="21", when="2026-03-03 10:00", move_type="in_refund")
+    assert found([*events, before]) == []
+
+
+def test_the_last_bill_is_the_one_too_many() -> None:
+    events = [
+        the_order(ordered(10)),
+        the_receipt(came(10)),
+        the_bill(billed(10)),
+        the_bill(billed(10), record="21", when="2026-03-08 10:00"),
+    ]
+    [finding] = found(events)
+    assert finding.rule == "over_billed"
+    assert finding.document_keys == ["odoo:bill:21", ORDER]
+
+
+def test_a_correction_takes_the_finding_back_and_a_receipt_resolves_what_was_paid() -> None:
+    events = [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(16, 140))]
+    corrected = [*events, the_bill(billed(16), when="2026-03-06 10:00", created_at=at("2026-03-05 10:00"))]
+    assert [one.status for one in judged(facts_of(corrected)).values()] == ["retracted"]
+    cancelled = [*events, the_bill(billed(16, 140), when="2026-03-06 10:00", state="cancel")]
+    assert [one.status for one in judged(facts_of(cancelled)).values()] == ["retracted"]
+    early = [the_order(ordered(10)), the_bill(billed(10)), paid()]
+    assert [one.status for one in found(early)] == ["open"]
+    [finding] = found([*early, the_receipt(came(10), when="2026-03-09 10:00")])
+    assert finding.status == "resolved"
+    assert finding.updated_at == at("2026-03-09 10:00")
+
+
+def test_an_unchanged_document_is_told_once_and_a_decision_without_its_lines() -> None:
+    events = [
+        the_order(ordered(10)),
+        the_order(ordered(10, quantity_billed=3 * MILLION), when="2026-03-02 11:00"),
+        the_bill(billed(10)),
+        the_bill(billed(10), when="2026-03-05 12:00", created_at=at("2026-03-05 10:00")),
+        paid(),
+    ]
+    told = facts_of(events)
+    assert [(one.entity, one.version) for one in told] == [("purchase_order", 1), ("bill", 1), ("bill", 2)]
+    assert "lines" not in (told[-1].attributes or "")
+
+
+def test_attributes_that_are_no_facts_are_refused() -> None:
+    [fact] = facts_of([the_order(ordered(1))])
+    from streams.stage import InvalidEvent
+
+    with pytest.raises(InvalidEvent, match="attributes"):
+        judged([msgspec.structs.replace(fact, attributes='{"order_lines": 5}')])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Event]:
+    """An order's documents in order of time: parts received, billed, corrected, credited, paid."""
+    quantity = draw(st.integers(1, 6))
+    events = [the_order(ordered(quantity))]
+    minute = 0
+    for number in range(draw(st.integers(1, 7))):
+        minute += draw(st.integers(1, 3000))
+        when = f"2026-03-{3 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}"
+        amount = draw(st.integers(1, 6))
+        match draw(st.sampled_from(["receipt", "bill", "credit", "again", "paid", "cancel"])):
+            case "receipt":
+                events.append(the_receipt(came(amount), record=str(draw(st.integers(5, 7))), when=when))
+            case "credit":
+                events.append(the_bill(billed(amount), record=str(30 + number), when=when, move_type="in_refund"))
+            case "paid":
+                events.append(paid(str(draw(st.integers(20, 22))), when))
+            case "cancel":
+                events.append(
+                    the_bill(billed(amount), record=str(draw(st.integers(20, 22))), when=when, state="cancel")
+                )
+            case _:
+                price = draw(st.sampled_from([125, 140, 100]))
+                record = str(draw(st.integers(20, 22)))
+                events.append(
+                    the_bill(billed(amount, price), record=record, when=when, created_at=at("2026-03-03 10:00"))
+                )
+    return events
+
+
+def standing(findings: dict[str, Finding]) -> dict[str, tuple[Any, ...]]:
+    return {
+        key: (
+            one.rule,
+            one.status == "resolved",
+            one.document_keys,
+            one.reasons,
+            one.amount_at_risk,
+            one.opened_at,
+            one.evidence,
+        )
+        for key, one in findings.items()
+        if one.status != "retracted"
+    }
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.randoms(use_true_random=False))
+def test_any_interleaving_with_any_repeats_ends_in_the_same(events: list[Event], random: Any) -> None:
+    told = facts_of(events)
+    by_document: dict[str, list[RelationFact]] = {}
+    for fact in told:
+        by_document.setdefault(fact.document_key, []).append(fact)
+    mixed: list[RelationFact] = []
+    queues = list(by_document.values())
+    while queues := [queue for queue in queues if queue]:
+        mixed.append(random.choice(queues).pop(0))
+        if random.random() < 0.5:
+            mixed.append(random.choice(mixed))
+    assert standing(judged(mixed)) == standing(judged(told))
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_a_restart_at_every_fact_changes_nothing(events: list[Event]) -> None:
+    told = facts_of(events)
+    replay = Replay(relations_stage(POLICIES), RELATION)
+    for fact in told:
+        replay.feed([fact])
+        replay.view.restart()
+    again = latest(replay.outputs(FINDING), "finding_id")
+    assert {k: (v.version, v.status) for k, v in again.items()} == {
+        k: (v.version, v.status) for k, v in judged(told).items()
+    }

@@ -1,0 +1,89 @@
+"""The worked examples of policies: each is sound, and decides on documents what its first lines promise."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import finwatch
+from finwatch.domain.policy import PolicySet
+from finwatch.runtime.policies import load_policy
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
+from streams.agents.registry import documents_stage
+from streams.agents.replay import Replay
+from tests.unit.agents.world import at, bill, expense, latest, moved, order
+
+EXAMPLES = Path(finwatch.__file__).parent / "policies" / "examples"
+
+
+def stage(example: str, entity: str) -> Replay:
+    policies = PolicySet([load_policy(EXAMPLES / f"{example}.yaml")])
+    return Replay(documents_stage(policies), f"finance.{entity}.v1")
+
+
+def clocks(replay: Replay) -> dict[str, Any]:
+    return {clock.policy: clock for clock in latest(replay.outputs(CLOCK), "clock_id").values()}
+
+
+def fired(replay: Replay) -> set[tuple[str, str | None, str]]:
+    return {(f.rule, f.level, f.owner) for f in latest(replay.outputs(FINDING), "finding_id").values()}
+
+
+def test_every_example_is_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {"distribution", "services", "group"}
+
+
+def test_distribution_stops_at_a_bill_that_comes_before_its_goods() -> None:
+    replay = stage("distribution", "purchase_order")
+    from finwatch.domain.events import OrderLine
+
+    line = OrderLine(10_000_000, 0, 10_000_000)
+    seen = {"state": "purchase", "receipt_status": "pending", "lines": [line], "amount_total": Decimal(4000)}
+    replay.feed([order("1", "2026-07-20 08:00", **seen)])  # a Monday; the Tuesday is Belgium's national day
+    replay.heartbeat("odoo", at("2026-07-21 23:00"), "log")
+    assert fired(replay) == set(), "a bill may be a business day ahead of its goods"
+    replay.heartbeat("odoo", at("2026-07-22 08:00"), "log")
+    assert fired(replay) == {("billed_before_receipt", None, "procurement")}
+
+
+def test_services_pays_people_back_in_time() -> None:
+    replay = stage("services", "expense_report")
+    replay.feed(
+        [
+            expense("1", "2026-05-13 08:00"),
+            moved("expense_report", "1", "2026-05-13 09:00", "submitted", "draft", "submit"),
+        ]
+    )
+    # Wednesday 11:00 in Madrid; Friday is the city's own holiday, and so the two days end on Monday.
+    assert clocks(replay)["expense_approval"].due_at == at("2026-05-18 09:00")
+    replay.heartbeat("odoo", at("2026-06-05 12:00"), "log")
+    owners = [owner for rule, level, owner in fired(replay) if rule == "expense_approval" and level != "warning_75"]
+    assert sorted(owners) == ["manager", "manager", "managing_director", "practice_manager"]
+
+
+def test_group_companies_differ_where_they_say_so() -> None:
+    replay = stage("group", "purchase_order")
+    wait = {"state": "to approve", "amount_total": Decimal(100)}
+    replay.feed([order(company, "2026-05-12 08:00", company_id=company, **wait) for company in ("1", "2")])
+    due = {clock.company_id: clock.due_at for clock in latest(replay.outputs(CLOCK), "clock_id").values()}
+    assert due["1"] == at("2026-05-15 08:00"), "two days in Brussels, over Ascension Day"
+    assert due["2"] == at("2026-05-12 12:00"), "four hours in Madrid"
+    bills = stage("group", "bill")
+    some = {"origin": None, "amount_total": Decimal(500), "reference": "R"}
+    bills.feed([bill(company, "2026-05-12 08:00", company_id=company, **some) for company in ("1", "2", "3")])
+    missing = {e.company_id for e in latest(bills.outputs(EXCEPTION), "exception_id").values()}
+    assert missing == {"2"}, "only there is 500 above the limit"
+    timed = {c.company_id for c in latest(bills.outputs(CLOCK), "clock_id").values() if c.policy == "bill_validation"}
+    assert timed == {"1", "2"}, "company 3 has taken the clock out"
+
+
+@pytest.mark.parametrize("example", ["distribution", "services", "group"])
+def test_an_example_can_be_published_and_read_back(example: str) -> None:
+    from finwatch.domain.policy import parse_content
+
+    policy = load_policy(EXAMPLES / f"{example}.yaml")
+    again = parse_content(policy.content)
+    assert (again.label, again.document) == (policy.label, policy.document)
