@@ -58,7 +58,7 @@ def main() -> int:
     cost = {
         "cpu_seconds": round(done.seconds, 2),
         "bills_per_second": round(len(world.bills) / done.seconds),
-        "keys_a_bill": round(done.keys / len(world.bills), 2),
+        "rows_a_bill": round(done.rows / len(world.bills), 2),
         "blocks": done.blocks,
         "dropped_by_cap": done.dropped,
         "state_bytes": done.state_bytes,

@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from benchmarks.duplicates.baselines import Found
 from benchmarks.duplicates.bills import World
 from finwatch.domain.calendar import DAY
-from finwatch.domain.duplicates import candidates, evidence
+from finwatch.domain.duplicates import evidence
+from finwatch.domain.duplicates.blocks import AMOUNT, VENDOR
+from finwatch.domain.duplicates.book import RETRACTED, Book, Fact
 from finwatch.domain.policy import DuplicatesSection
+
+R = TypeVar("R", bound=Struct)
 
 
 @dataclass(slots=True)
@@ -23,70 +29,79 @@ class Run:
     rules: dict[tuple[str, ...], str]
     seconds: float
     blocks: int
-    keys: int
+    rows: int
     dropped: int
     state_bytes: int
 
 
-def run(world: World, settings: DuplicatesSection) -> Run:
-    """All groups that score ``keep_at`` or more at the end. A bill that is credited is taken a second time."""
-    blocks: dict[str, candidates.Block] = {}
-    standing: dict[tuple[str, ...], evidence.Verdict] = {}
-    facts: dict[str, evidence.Bill] = {}
+class Shelf:
+    """Rows in memory, as objects: what a stage's view does, without its bookkeeping."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Struct] = {}
+
+    def get(self, key: str, type: type[R]) -> R | None:
+        """The row, or None."""
+        return self.rows.get(key)  # type: ignore[return-value]
+
+    def put(self, key: str, row: Struct) -> None:
+        """Keep a row."""
+        self.rows[key] = row
+
+    def delete(self, key: str) -> None:
+        """Forget a row."""
+        self.rows.pop(key, None)
+
+
+def run(world: World, settings: DuplicatesSection, least: float = 0.2) -> Run:
+    """All groups that score ``least`` or more at the end. A split by its bills, the others by their pair."""
+    shelf = Shelf()
+    books = {side: Book(shelf, "world", side, settings, least) for side in (VENDOR, AMOUNT)}
+    standing: dict[tuple[str, ...], tuple[float, str]] = {}
     entered = []
     for bill in world.bills:
         vendor = world.vendors[bill.vendor]
         entered.append(
-            evidence.Bill(
-                bill.key,
+            Fact(
+                evidence.Bill(
+                    bill.key,
+                    1,
+                    bill.company,
+                    bill.type,
+                    bill.vendor,
+                    bill.reference,
+                    bill.date,
+                    Decimal(bill.amount).scaleb(-2),
+                    bill.currency,
+                    bill.created * DAY,
+                    vendor.vat,
+                    vendor.bank,
+                    vendor.name,
+                    Decimal(bill.net).scaleb(-2),
+                    bill.order,
+                    bill.reverses,
+                ),
+                True,
                 1,
-                bill.company,
-                bill.type,
-                bill.vendor,
-                bill.reference,
-                bill.date,
-                Decimal(bill.amount).scaleb(-2),
-                bill.currency,
-                bill.created * DAY,
-                vendor.vat,
-                vendor.bank,
-                vendor.name,
-                Decimal(bill.net).scaleb(-2),
-                bill.order,
-                bill.reverses,
             )
         )
-    count = 0
     begin = time.process_time()
-
-    def take(fact: evidence.Bill) -> None:
-        nonlocal count
-        facts[fact.key] = fact
-        keys = candidates.keys(fact, settings)
-        count += len(keys)
-        for key in keys:
-            block = blocks.get(key)
-            if block is None:
-                block = blocks[key] = candidates.Block(key)
-            for group, verdict in (candidates.put(block, fact, keys, settings) or {}).items():
-                if verdict is None:
+    for fact in entered:
+        for book in books.values():
+            for said in book.take(fact) or ():
+                group = said.standing.keys
+                if said.standing.status == RETRACTED:
                     standing.pop(group, None)
                 else:
-                    standing[group] = verdict
-
-    for fact in entered:
-        take(fact)
-        if fact.reversed_key is not None:
-            credited = facts[fact.reversed_key]
-            take(msgspec.structs.replace(credited, version=credited.version + 1, credited=True))
+                    standing[group] = said.standing.score, said.standing.rule
     seconds = time.process_time() - begin
-    size = sum(len(msgspec.msgpack.encode(block)) for block in blocks.values())
+    size = sum(len(key) + len(msgspec.msgpack.encode(row)) for key, row in shelf.rows.items())
     return Run(
-        {group: verdict.score for group, verdict in standing.items()},
-        {group: verdict.rule for group, verdict in standing.items()},
+        {group: score for group, (score, _) in standing.items()},
+        {group: rule for group, (_, rule) in standing.items()},
         seconds,
-        len(blocks),
-        count,
-        sum(block.dropped for block in blocks.values()),
+        sum(key.startswith("b:") for key in shelf.rows),
+        len(shelf.rows),
+        sum(book.dropped for book in books.values()),
         size,
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import explain, findings, odoo, policy, query, schemas, sim, sink, store, topics
+from finwatch.cli import explain, feedback, findings, odoo, policy, query, schemas, sim, sink, store, topics
 from finwatch.cli.capture import capture
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
@@ -47,7 +47,9 @@ app.command()(webhook)
 app.command()(stream)
 app.add_typer(sink.app, name="sink")
 app.command("query")(query.command)
-app.command("findings")(findings.command)
+app.add_typer(findings.app, name="findings")
+findings.app.command("dismiss")(feedback.dismiss)
+findings.app.command("reopen")(feedback.reopen)
 app.command("explain")(explain.command)
 app.command()(reconcile)
 app.command()(doctor)

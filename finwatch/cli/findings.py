@@ -34,9 +34,14 @@ _COLUMNS = (
 )
 
 
-def command(
+app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
+
+
+@app.callback()
+def listing(
+    context: typer.Context,
     status: Annotated[
-        str, typer.Option(help="open (still standing: open or updated), resolved, retracted or all.")
+        str, typer.Option(help="open (still standing: open or updated), dismissed, resolved, retracted or all.")
     ] = "open",
     detector: Annotated[str, typer.Option(help="Only this detector's.", show_default=False)] = "",
     severity: Annotated[str, typer.Option(help="Only this severity or worse.", show_default=False)] = "",
@@ -45,10 +50,12 @@ def command(
     embedded: Embedded = None,
     as_json: Json = False,
 ) -> None:
-    """List findings: worst first, then the latest.
+    """List findings: worst first, then the latest. Or say what you think of one: [bold]finwatch findings dismiss[/].
 
     Examples: [bold]finwatch findings --severity high[/], [bold]finwatch findings --detector duplicates --json[/]
     """
+    if context.invoked_subcommand is not None:
+        return
     from finwatch.runtime.store import STORE_ERRORS
 
     where, parameters = _conditions(status, detector, severity, document)
@@ -91,11 +98,11 @@ def _conditions(status: str, detector: str, severity: str, document: str) -> tup
     where, parameters = ["1"], dict[str, Any]()
     if status == "open":
         where.append("status IN ('open', 'updated')")
-    elif status in ("resolved", "retracted"):
+    elif status in ("dismissed", "resolved", "retracted"):
         where.append("status = {status:String}")
         parameters["status"] = status
     elif status != "all":
-        raise typer.BadParameter("must be open, resolved, retracted or all", param_hint="--status")
+        raise typer.BadParameter("must be open, dismissed, resolved, retracted or all", param_hint="--status")
     if severity:
         if severity not in _SEVERITIES:
             raise typer.BadParameter(f"must be one of {', '.join(_SEVERITIES)}", param_hint="--severity")
@@ -115,6 +122,8 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
     amount = row["amount_at_risk"]
     risk = "" if amount is None else f"{amount:,.2f} {row['currency'] or ''}".strip()
     about = ", ".join(row["document_keys"][:3]) + (" ..." if len(row["document_keys"]) > 3 else "")
+    if row["status"] == "dismissed":
+        about += f" ({row['reasons'][-1]})"
     return (
         f"[{colour}]{row['severity']}[/]" if colour else row["severity"],
         f"{row['opened_at']:%Y-%m-%d %H:%M}",

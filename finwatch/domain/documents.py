@@ -57,6 +57,18 @@ class Fact(Struct, array_like=True, gc=False):
     event_id: str = ""
 
 
+class Paper(Struct, array_like=True, gc=False, frozen=True):
+    """What else is on a bill, and who sent it: what two bills are told apart by. ``bank``, ``address``: hashes."""
+
+    net: Decimal | None = None
+    company_amount: Decimal | None = None
+    order: str | None = None
+    vat: str | None = None
+    bank: str | None = None
+    name: str | None = None
+    address: str | None = None
+
+
 class Content(Struct, array_like=True, gc=False):
     """The latest content of a document, as far as the detectors need it. ``marks``: see ``exceptions``."""
 
@@ -77,6 +89,7 @@ class Content(Struct, array_like=True, gc=False):
     account: str | None = None  # bank account that is paid to
     lines: int = 0
     """A checksum of the lines that relate to an order; 0 without any. Lines alone may change."""
+    paper: Paper | None = None
 
 
 NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
@@ -105,6 +118,15 @@ def _move(event: Any) -> Content:
 def _bill(event: Bill) -> Content:
     content = _move(event)
     content.account = event.bank_account_id
+    content.paper = Paper(
+        event.amount_untaxed,
+        event.amount_total_company,
+        event.origin or None,
+        event.vendor_vat,
+        event.bank_account_hash,
+        event.vendor_name or event.partner_name,
+        event.vendor_address_hash,
+    )
     if event.expense_report_key is not None and event.move_type in ("in_invoice", "in_receipt"):
         content.document_type = EXPENSE_BILL
     else:

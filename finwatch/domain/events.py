@@ -92,8 +92,14 @@ class Bill(_Move, frozen=True):
     """A vendor bill, credit note or receipt."""
 
     expense_report_key: str | None = None
+    amount_untaxed: Decimal | None = None
     amount_total_company: Decimal | None = None
     bank_account_id: str | None = None
+    partner_name: str | None = None
+    vendor_name: str | None = None
+    vendor_vat: str | None = None
+    vendor_address_hash: str | None = None
+    bank_account_hash: str | None = None
     lines: list[BillLine] = []
 
 
@@ -199,6 +205,25 @@ class PolicyChange(Struct, frozen=True, gc=False):
     content: str
 
 
+class Feedback(Struct, frozen=True, gc=False):
+    """What a person thinks of a finding (``verdict``: dismissed or reopened), under the document entered last.
+
+    It moves no source's time: somebody looks at an old log today.
+    """
+
+    event_id: str
+    document_key: str
+    source: str
+    entity: str
+    record_id: str
+    occurred_at: int
+    finding_id: str
+    detector: str
+    verdict: str
+    reason: str | None = None
+    actor: str | None = None
+
+
 class RelationFact(Struct, frozen=True, gc=False, kw_only=True):
     """What the relations stage reads of ``finwatch.Relation``."""
 
@@ -236,6 +261,7 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.ExpenseReport": ExpenseReport,
         "finwatch.Transition": Transition,
         "finwatch.PolicyChange": PolicyChange,
+        "finwatch.Feedback": Feedback,
     }
 )
 RELATION_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(

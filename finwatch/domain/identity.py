@@ -5,6 +5,7 @@ An identity is a function of what it names and of nothing else, so replaying the
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -71,7 +72,6 @@ def document_finding_id(detector: str, document: str, rule: str) -> str:
     return _digest(f"finding\x1f{detector}\x1f{document}\x1f{rule}")
 
 
-def pair_finding_id(detector: str, one: str, other: str) -> str:
-    """Identity of a finding about two documents, whichever came first and whatever block they met in."""
-    low, high = (one, other) if one < other else (other, one)
-    return deterministic_id("finding", detector, low, high)
+def group_finding_id(detector: str, documents: Collection[str]) -> str:
+    """Identity of a finding about several documents, whichever came first and wherever they met."""
+    return deterministic_id("finding", detector, *sorted(documents))

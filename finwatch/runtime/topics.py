@@ -109,7 +109,13 @@ TOPICS: tuple[TopicSpec, ...] = (
     *(
         TopicSpec(
             entity_topic(entity),
-            (entity_record(entity), "finwatch.Transition", "finwatch.Heartbeat", "finwatch.PolicyChange"),
+            (
+                entity_record(entity),
+                "finwatch.Transition",
+                "finwatch.Feedback",
+                "finwatch.Heartbeat",
+                "finwatch.PolicyChange",
+            ),
             "delete",
             None,
             f"Changes and decisions of {entity.replace('_', ' ')} documents, keyed by document.",

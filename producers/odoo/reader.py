@@ -261,13 +261,14 @@ class Reader:
         fields = self._wanted(joined.model, joined.fields)
         if not fields:
             return
-        ids = sorted({int(via) for row in batch.rows if (via := ref(row, joined.via)) is not None})
+        rows_of_it = [row for row in batch.rows if joined.wanted is None or joined.wanted(row)]
+        ids = sorted({int(via) for row in rows_of_it if (via := ref(row, joined.via)) is not None})
         found: dict[str, Row] = {}
         for start in range(0, len(ids), self._page_size):
             chunk = ids[start : start + self._page_size]
-            for rows in self.pages(joined.model, [("id", "in", chunk)], fields):
+            for rows in self.pages(joined.model, [("id", "in", chunk)], fields, context={"active_test": False}):
                 found.update((str(row["id"]), row) for row in rows)
-        for row in batch.rows:
+        for row in rows_of_it:
             other = found.get(ref(row, joined.via) or "")
             if other is not None:
                 row.update((f"{joined.via}.{name}", other.get(name)) for name in fields)

@@ -26,6 +26,7 @@ TableTypes = Mapping[str, Mapping[str, pl.DataType]]
 """Table -> column -> type, in the table's order."""
 
 _TRANSITION, _HEARTBEAT = "finwatch.Transition", "finwatch.Heartbeat"
+_FEEDBACK = "finwatch.Feedback"
 _KPI, _DEAD, _POLICY = "finwatch.Kpi", "finwatch.DeadLetter", "finwatch.PolicyChange"
 # Output record -> tables it goes to, and the column that identifies it there.
 _VERSIONED: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -158,6 +159,8 @@ def inserts(
             made.setdefault("dead_letter_log", []).append(
                 rows.with_columns(pl.lit(ingested_at, pl.Datetime("us", "UTC")).alias("ingested_at"))
             )
+        elif frame.record == _FEEDBACK:
+            made.setdefault("event_log", []).append(_with(_feedback(rows), coordinates))
         else:
             event, state = _event(rows, frame.record)
             made.setdefault("event_log", []).append(_with(event, coordinates))
@@ -267,6 +270,21 @@ def _with(rows: pl.DataFrame, coordinates: pl.DataFrame) -> pl.DataFrame:
     """`rows` with the coordinates of the records they come from (`_row`)."""
     own = rows.drop([name for name in coordinates.columns if name in rows.columns])
     return pl.concat([own, coordinates[rows["_row"]]], how="horizontal")
+
+
+def _feedback(rows: pl.DataFrame) -> pl.DataFrame:
+    """What people think of findings, as events of their documents; no state comes of it."""
+    header = [name for name in rows.columns if name in _HEADER and name != "changes"]
+    return rows.select(
+        "_row",
+        *header,
+        pl.lit(_FEEDBACK).alias("record"),
+        pl.lit("[]").alias("changes"),
+        pl.col("verdict").alias("activity"),
+        pl.col("reason").alias("label"),
+        pl.lit("finding").alias("field"),
+        pl.col("finding_id").alias("new_value"),
+    )
 
 
 def _event(rows: pl.DataFrame, record: str) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -7,12 +7,12 @@ a document's content, history or status changed. It must be deterministic and ke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from finwatch.domain.documents import Content, Fact
-from finwatch.domain.events import Event, RelationFact
+from finwatch.domain.events import Event, Feedback, RelationFact
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine
 from finwatch.domain.policy import Policy, PolicySet
@@ -34,7 +34,8 @@ class Change(Struct):
     occurred_at: int
     observed_at: int
     event_id: str
-    event: Event  # what changed it: the document as it was seen (also an outdated sight of it), or a transition
+    # What changed it: the document as it was seen (also an outdated sight of it), or a transition; what a person said.
+    event: Event | Feedback
     facts: list[Fact]  # what happened to it, in order of time; the oldest may be gone
 
 
@@ -59,6 +60,15 @@ class MasterDetector(Protocol):
 
     def apply(self, view: View, event: Event, policy: Policy) -> bool | None:
         """Take an event of one of ``entities``. Returns False for a repeat."""
+        ...
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A document detector that wants to know what people think of its findings."""
+
+    def judged(self, change: Change, feedback: Feedback) -> None:
+        """A finding about a document was judged; the document did not change. May raise InvalidEvent."""
         ...
 
 

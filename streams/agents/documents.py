@@ -32,7 +32,7 @@ from finwatch.domain.documents import (
     superseded,
     tracked_fact,
 )
-from finwatch.domain.events import DOCUMENT_PROJECTIONS, Event, PolicyChange, Transition
+from finwatch.domain.events import DOCUMENT_PROJECTIONS, Event, Feedback, PolicyChange, Transition
 from finwatch.domain.exceptions import ExceptionState
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine, Regime, Touched
@@ -42,7 +42,7 @@ from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOPICS
 from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
 from streams.agents import tally, windows
-from streams.agents.detector import Change, DocumentDetector, MasterDetector
+from streams.agents.detector import Change, DocumentDetector, Judged, MasterDetector
 from streams.agents.policies import PolicyBook, Succession
 from streams.agents.tally import Tally
 from streams.stage import InvalidEvent, View
@@ -147,6 +147,8 @@ class DocumentsStage:
         """Take one event. Raises InvalidEvent, before anything is changed, for one that contradicts itself."""
         if isinstance(event, PolicyChange):
             return self._change_policy(view, event)
+        if isinstance(event, Feedback):
+            return self._judge(view, event)
         if TYPE_CHECKING:
             assert isinstance(event, Event)
         known = view.get("p:" + event.source, Succession)
@@ -248,6 +250,39 @@ class DocumentsStage:
         view.put(scope.tally_key, counts)
         if again or row.exceptions or (touched is not None and (touched.steps or touched.clocks)):
             row.due = _due(row)
+        view.put(key, row, row.due)
+        return None
+
+    def _judge(self, view: View, feedback: Feedback) -> bool | None:
+        """Hand what a person thinks of a finding to the detectors that want to know."""
+        key = "d:" + feedback.document_key
+        row = view.get(key, DocumentState)
+        if row is None:
+            raise InvalidEvent("invalid_event", "feedback about a document that is not known")
+        short = feedback.event_id[:_ID]
+        if short in row.seen:
+            return False
+        known = view.get("p:" + feedback.source, Succession) or self._book.succession(view, feedback.source)
+        scope = self._scope(view, known, feedback.source, feedback.entity, row.company_id)
+        change = Change(
+            view,
+            Subject(feedback.document_key, feedback.source, feedback.entity, feedback.record_id, row.company_id),
+            scope.policy,
+            row.content,
+            row.machine,
+            False,
+            row.deleted,
+            "log",  # whatever follows from it moves no source's time either: it bears the document's own
+            row.at,
+            row.at,
+            feedback.event_id,
+            feedback,
+            row.facts,
+        )
+        for detector in scope.detectors:
+            if isinstance(detector, Judged):
+                detector.judged(change, feedback)
+        row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
         view.put(key, row, row.due)
         return None
 

@@ -1,139 +1,138 @@
-"""Duplicates: sends each bill to the block of its reference, and compares the bills that meet there.
+"""Duplicates: sends each bill to the keys under which it meets others, and says which of those look like one.
 
-In the documents stage: one fact a version of a bill, ``put`` under its block or ``withdraw`` from the one it left.
-In the relations stage: the blocks, and a finding a pair.
+In the documents stage: one fact a version of a bill for each of its keys, ``put`` under those it has now, ``withdraw``
+from those it left. In the relations stage: the book of a partition, and its findings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import msgspec
 from msgspec import Struct
 
-from finwatch.domain.documents import Content
-from finwatch.domain.duplicates import blocks
-from finwatch.domain.duplicates.blocks import Block, Candidate
-from finwatch.domain.duplicates.references import reference, usable
-from finwatch.domain.events import RelationFact
+from finwatch.domain.documents import Content, Paper
+from finwatch.domain.duplicates.blocks import RELATION as RELATION_NAME
+from finwatch.domain.duplicates.blocks import relation_keys, side_of
+from finwatch.domain.duplicates.book import OPEN, UPDATED, Book, Dismissal, Fact
+from finwatch.domain.duplicates.evidence import REFUND, Bill
+from finwatch.domain.duplicates.reports import finding, severity
+from finwatch.domain.events import Feedback, RelationFact
+from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.policy import DuplicatesSection, Policy, PolicySet
 from finwatch.domain.records import Kpi, Relation
 from finwatch.runtime.topics import FINDING, RELATION
 from streams.agents import tally
 from streams.agents.detector import Change
-from streams.stage import View
+from streams.stage import InvalidEvent, View
 
-RELATION_NAME = "duplicate_reference"
 _LIVE = frozenset({"draft", "posted"})
+_NO_PAPER = Paper()
+_encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class Sent(Struct, array_like=True):
-    """What the relations stage was told of a bill: the block, and the facts that were sent there."""
+    """What the relations stage was told of a bill: under which keys, what, and since when it has been so."""
 
     version: int = 0
-    relation_key: str = ""
-    facts: tuple[str | None, ...] = ()
+    epoch: int = 0
+    keys: tuple[str, ...] = ()
+    facts: bytes = b""
+    since: int = 0
+    event_id: str = ""
+    dismissals: list[Dismissal] = []
 
 
-class Attributes(Struct):
-    """The further facts of a ``duplicate_reference`` relation."""
+class Attributes(Struct, omit_defaults=True):
+    """The further facts of a ``duplicate_bill`` relation; see ``evidence.Bill`` and ``book.Fact``."""
 
+    epoch: int
     created_at: int
+    entered_at: int
+    net: Decimal | None = None
+    company_amount: Decimal | None = None
+    order: str | None = None
+    vat: str | None = None
+    bank: str | None = None
+    name: str | None = None
+    address: str | None = None
     reversed_key: str | None = None
+    posted: bool = True
+    reversed: bool = False
+    dismissals: tuple[Dismissal, ...] = ()
 
 
 class DuplicateFacts:
-    """Keys each bill by company, vendor and normalised reference."""
+    """Keys each bill by its vendor and by its amount."""
 
     entities = frozenset({"bill"})
     watches_history = False
 
     def changed(self, change: Change) -> None:
-        """Send what changed of a bill to its block. Nothing is sent twice."""
+        """Send what changed of a bill to its keys. Nothing is sent twice."""
         content, subject = change.content, change.subject
-        key = f"r:{subject.document_key}"
-        sent = change.view.get(key, Sent)
-        block = block_key(change)
-        facts = (
-            content.reference,
-            content.document_type,
-            None if content.amount is None else str(content.amount),
-            content.currency,
-            None if content.date is None else str(content.date),
-            content.reversed_key,
-        )
+        sent = change.view.get(f"r:{subject.document_key}", Sent)
+        keys: tuple[str, ...] = ()
+        if not change.deleted and _comparable(content, subject.entity, change.policy.document.duplicates):
+            keys = relation_keys(subject.source, content.partner_id, content.amount, content.currency)
         if sent is None:
-            if not block:
+            if not keys:
                 return
             sent = Sent()
-        elif sent.relation_key == block and (sent.facts == facts or not block):
+        facts = _pack(_facts(content)) if keys else b""
+        if sent.keys == keys and sent.facts == facts:
             return
-        if sent.relation_key and sent.relation_key != block:
-            sent.version += 1
-            change.view.emit(
-                RELATION, sent.relation_key, _relation(change, sent.relation_key, sent.version, "withdraw")
+        sent.facts, sent.since, sent.event_id = facts, change.occurred_at, change.event_id
+        _send(change, sent, keys)
+
+    def judged(self, change: Change, feedback: Feedback) -> None:
+        """Somebody dismissed a finding about this bill, or took that back: told under all its keys."""
+        if feedback.detector != DUPLICATES:
+            return
+        sent = change.view.get(f"r:{change.subject.document_key}", Sent)
+        if sent is None:
+            raise InvalidEvent("invalid_event", "nothing was found about this document")
+        others = [one for one in sent.dismissals if one.finding_id != feedback.finding_id]
+        if feedback.verdict == "dismissed":
+            others.append(
+                Dismissal(feedback.finding_id, feedback.occurred_at, feedback.actor or "unknown", feedback.reason or "")
             )
-        if block:
-            sent.version += 1
-            change.view.emit(RELATION, block, _relation(change, block, sent.version, "put"))
-        sent.relation_key, sent.facts = block, facts
-        change.view.put(key, sent)
+        sent.dismissals = others
+        _send(change, sent, sent.keys)
 
 
 class DuplicatePairs:
-    """Compares the bills of a block."""
+    """Compares the bills that meet under a key."""
 
     relation = RELATION_NAME
 
     def apply(self, view: View, fact: RelationFact, policy: Policy) -> bool:
-        """Take one fact, once a version; emit the findings of the pairs that changed."""
+        """Take one fact, once a version; emit the findings that changed. Raises InvalidEvent for an unreadable one."""
         settings = policy.document.duplicates
-        key = f"b:{fact.source}:{fact.relation_key}"
-        block = view.get(key, Block)
-        if block is None:
-            block = Block()
-        attributes = (
-            Attributes(fact.occurred_at)
-            if fact.attributes is None
-            else msgspec.json.decode(fact.attributes, type=Attributes)
-        )
-        dropped = block.dropped
-        pairs = blocks.put(
-            block,
-            fact.document_key,
-            Candidate(
-                fact.version,
-                fact.op == "put",
-                fact.reference or "",
-                fact.document_type,
-                fact.date,
-                fact.amount,
-                fact.currency,
-                attributes.created_at,
-                fact.occurred_at,
-                fact.event_id,
-                attributes.reversed_key,
-            ),
-            settings,
-        )
-        if pairs is None:
+        try:
+            side = side_of(fact.relation_key)
+        except ValueError as error:
+            raise InvalidEvent("invalid_event", str(error)) from None
+        book = Book(view, fact.source, side, settings)
+        said = book.take(_taken(fact))
+        if said is None:
             return False
-        if pairs or block.dropped != dropped:
+        if said or book.dropped:
             counts = tally.tally_of(view, fact.source)
-            for pair in pairs:
-                finding = blocks.pair_finding(
-                    block, pair, fact.source, fact.entity, fact.company_id, settings, policy.label
-                )
-                view.emit(FINDING, finding.finding_id, finding)
-                is_open = pair.state.status != "retracted"
-                label = f"findings_open|{finding.detector}|{finding.rule}|{finding.severity}" if is_open else ""
-                if pair.state.counted != label:
-                    tally.move(counts, pair.state.counted, label)
-                    pair.state.counted = label
-            if block.dropped != dropped:
-                tally.add(counts, "duplicate_block_dropped", block.dropped - dropped)
+            for one in said:
+                view.emit(FINDING, one.finding_id, finding(one, settings, policy.label))
+                standing = one.standing
+                label = ""
+                if standing.status in (OPEN, UPDATED):
+                    label = f"findings_open|{DUPLICATES}|{standing.rule}|{severity(one, settings)}"
+                if standing.counted != label:
+                    tally.move(counts, standing.counted, label)
+                    standing.counted = label
+            if book.dropped:
+                tally.add(counts, "duplicate_block_dropped", book.dropped)
             view.put(f"k:{fact.source}", counts)
-        view.put(key, block)
         return True
 
     def kpis(self, view: View, now: Mapping[str, int], policies: PolicySet) -> list[Kpi]:
@@ -141,40 +140,77 @@ class DuplicatePairs:
         return []
 
 
-def block_key(change: Change) -> str:
-    """The block of a bill now; empty when it can be nobody's duplicate (cancelled, reversed, deleted, no reference)."""
-    content, settings = change.content, change.policy.document.duplicates
-    if not _comparable(content, settings) or change.deleted or change.subject.entity not in settings.entities:
-        return ""
-    assert content.reference is not None
-    subject = change.subject
-    block = reference(content.reference).block
-    return f"{RELATION_NAME}:{subject.source}:{subject.company_id or ''}|{content.partner_id}|{block}"
+def _comparable(content: Content, entity: str, settings: DuplicatesSection) -> bool:
+    return content.state in _LIVE and content.document_type in settings.document_types and entity in settings.entities
 
 
-def _comparable(content: Content, settings: DuplicatesSection) -> bool:
+def _facts(content: Content) -> tuple[object, ...]:
+    """What a bill is compared by: when none of it changed, nothing is sent."""
+    refund = content.document_type == REFUND
     return (
-        content.partner_id is not None
-        and content.state in _LIVE
-        and content.payment_state != "reversed"
-        and content.document_type in settings.document_types
-        and usable(content.reference, settings.min_reference_length, settings.ignore_references)
+        content.reference,
+        content.document_type,
+        content.date,
+        content.reversed_key,
+        refund and content.state == "posted",
+        content.payment_state == "reversed",
+        content.paper,
     )
 
 
-def _relation(change: Change, key: str, version: int, op: str) -> Relation:
+def _send(change: Change, sent: Sent, keys: tuple[str, ...]) -> None:
+    """1. Withdraw it from the keys it left. 2. Put it under those it has, as a later version: the last word stands."""
+    view = change.view
+    left = [key for key in sent.keys if key not in keys]
+    if sent.keys != keys:
+        sent.epoch += 1
+    attributes = _attributes(change, sent)
+    if left:
+        sent.version += 1
+        for key in left:
+            view.emit(RELATION, key, _relation(change, sent, key, "withdraw", attributes))
+    if keys:
+        sent.version += 1
+        for key in keys:
+            view.emit(RELATION, key, _relation(change, sent, key, "put", attributes))
+    sent.keys = keys
+    view.put(f"r:{change.subject.document_key}", sent)
+
+
+def _attributes(change: Change, sent: Sent) -> str:
     content = change.content
-    created_at = change.occurred_at if content.created_at is None else content.created_at
+    paper = content.paper or _NO_PAPER
+    attributes = Attributes(
+        sent.epoch,
+        change.occurred_at if content.created_at is None else content.created_at,
+        sent.since,
+        paper.net,
+        paper.company_amount,
+        paper.order,
+        paper.vat,
+        paper.bank,
+        paper.name,
+        paper.address,
+        content.reversed_key,
+        content.state == "posted",
+        content.payment_state == "reversed",
+        tuple(sent.dismissals),
+    )
+    return _encode(attributes).decode()
+
+
+def _relation(change: Change, sent: Sent, key: str, op: str, attributes: str) -> Relation:
+    content = change.content
     return Relation(
         RELATION_NAME,
         key,
-        version,
+        sent.version,
         op,
         *change.subject,
         change.timeline,
         change.occurred_at,
         change.observed_at,
-        change.event_id,
+        sent.event_id,
         content.reference,
         content.partner_id,
         content.document_type,
@@ -182,5 +218,45 @@ def _relation(change: Change, key: str, version: int, op: str) -> Relation:
         content.amount,
         content.currency,
         content.date,
-        msgspec.json.encode(Attributes(created_at, content.reversed_key)).decode(),
+        attributes,
+    )
+
+
+_decode = msgspec.json.Decoder(Attributes).decode
+
+
+def _taken(fact: RelationFact) -> Fact:
+    """Raises InvalidEvent for attributes that are none."""
+    try:
+        more = _decode(fact.attributes or "")
+    except msgspec.DecodeError:
+        raise InvalidEvent("invalid_event", "the attributes of a duplicate_bill are not readable") from None
+    return Fact(
+        Bill(
+            fact.document_key,
+            fact.version,
+            fact.company_id,
+            fact.document_type,
+            fact.partner_id,
+            fact.reference,
+            fact.date,
+            fact.amount,
+            fact.currency,
+            more.created_at,
+            more.vat,
+            more.bank,
+            more.name,
+            more.net,
+            more.order,
+            more.reversed_key,
+            more.posted,
+            more.reversed,
+            more.company_amount,
+            more.entered_at,
+            fact.event_id,
+            more.address,
+        ),
+        fact.op == "put",
+        more.epoch,
+        more.dismissals,
     )

@@ -17,7 +17,7 @@ from msgspec import Struct
 from finwatch.domain.duties import conflicts
 from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.rules import RULES as DUTY_RULES
-from finwatch.domain.events import Bill, Event, PurchaseOrder, Receipt, RelationFact
+from finwatch.domain.events import Bill, PurchaseOrder, Receipt, RelationFact
 from finwatch.domain.matching import chain
 from finwatch.domain.matching.chain import Chain, ExtraLine
 from finwatch.domain.matching.match import match
@@ -141,7 +141,7 @@ def hash_of(change: Change) -> int:
 
 def _told(change: Change) -> dict[str, Told]:
     """What each order is to be told of a document as it is seen now."""
-    event: Event = change.event
+    event = change.event
     if isinstance(event, Bill):
         return _bill(change, event)
     if isinstance(event, Receipt):

@@ -15,6 +15,9 @@ from streams.agents.detector import RelationDetector
 from streams.agents.policies import PolicyBook
 from streams.stage import InvalidEvent, View
 
+RETIRED = frozenset({"duplicate_reference"})
+"""Kinds of relation that earlier versions sent, and that nobody asks for any more."""
+
 
 class RelationsStage:
     """What only shows when documents are put side by side."""
@@ -35,6 +38,8 @@ class RelationsStage:
         assert isinstance(event, RelationFact)
         detector = self._detectors.get(event.relation)
         if detector is None:
+            if event.relation in RETIRED:
+                return False
             raise InvalidEvent("invalid_event", "no detector knows this relation")
         policy = self._book.at(view, event.source, event.occurred_at).of_company(event.company_id)
         return None if detector.apply(view, event, policy) else False

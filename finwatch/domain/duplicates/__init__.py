@@ -1,10 +1,10 @@
-"""Duplicate bills: how they are made comparable, where candidates meet, what speaks for and against a pair, and why.
+"""Duplicate bills: how they are made comparable, where they meet, what speaks for and against a pair, and why.
 
 - ``references``, ``similarity``: how references, names, amounts and dates stand to one another.
-- ``blocks``: exact and normalised references within a company and vendor. This is what the relations stage runs.
-- ``evidence``, ``candidates``: all layers (mistyped, missing reference, vendor aliases, splits, across companies and
-  types, after a credit note), scored. Judged by ``benchmarks/duplicates``; no stage runs them yet: no fact carries
-  a vendor's tax number, account and name, or a bill's net amount and order.
+- ``evidence``, ``splits``: what two bills, or a bill and its parts, look like, scored, with reasons in words.
+- ``blocks``: the keys under which bills meet, and who decides on a pair.
+- ``book``: what is known of the bills under a key, and what is to be said of them.
+- ``reports``: how that is worded.
 
-Does not own: where blocks are kept.
+Does not own: where rows are kept, and how facts get from one stage to the next (``streams.agents.duplicates``).
 """

@@ -32,9 +32,12 @@ RULES = (
 
 
 class Bill(Struct, array_like=True, gc=False, frozen=True):
-    """What is compared. ``net`` without tax; ``bank`` a hash, never a number; dates in days, instants in microseconds.
+    """What is compared. Dates in days, instants in microseconds; ``net`` is without tax, ``bank`` and ``address`` are
+    hashes.
 
-    ``name`` is as written. ``credited``: a credit note reversed it. ``version`` grows with each change of the document.
+    ``name`` is as written, ``company_amount`` in the company's own currency. ``version`` grows with each change of the
+    document. ``reversed_key``: what this credit note takes back, which counts once it is ``posted``. ``reversed``: the
+    source says that something took this one back. ``entered_at`` is when it came to stand as it does.
     """
 
     key: str
@@ -53,7 +56,12 @@ class Bill(Struct, array_like=True, gc=False, frozen=True):
     net: Decimal | None = None
     order: str | None = None
     reversed_key: str | None = None
-    credited: bool = False
+    posted: bool = True
+    reversed: bool = False
+    company_amount: Decimal | None = None
+    entered_at: int = 0
+    event_id: str = ""
+    address: str | None = None
 
 
 class Verdict(NamedTuple):
@@ -65,12 +73,17 @@ class Verdict(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What else is in the block: other dates on which this vendor billed this amount (under this reference, where the
-    two have one), and whether a credit note of the amount came between the two.
+    """What else is known around two bills.
+
+    ``repeats``: other dates on which this vendor billed this amount (under this reference, where the two have one).
+    ``credit_between``: a credit note of the amount came between the two. ``credited``: the earlier one was credited
+    before the later one came. ``settled``: one of the two was credited since, so they net to one bill.
     """
 
     repeats: int = 0
     credit_between: bool = False
+    credited: bool = False
+    settled: bool = False
 
 
 SAME_PAPER = frozenset({like.EXACT, like.NORMALISED, like.PREFIXED})
@@ -94,6 +107,7 @@ _AMOUNT = {
     like.EQUAL: (3.0, "The amount is the same."),
     like.CLOSE: (1.5, "The amount is nearly the same."),
     like.NET: (1.5, "One amount is the other without tax."),
+    like.CONVERTED: (1.5, "The amounts are the same once converted."),
     like.UNKNOWN: (0.0, "An amount is not known."),
     like.DIFFER: (-4.0, "The amount differs."),
 }
@@ -106,18 +120,20 @@ _DATE = {
     _ENTERED: (-0.5, "The later one is dated the day it was entered."),
     like.FAR: (-2.5, "The document dates are far apart."),
 }
-_REFUND = "in_refund"
+REFUND = "in_refund"
 
 
 def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Context = ALONE) -> Verdict | None:
     """Weigh two bills. None when they are no candidates. Symmetrical."""
-    if one.key == other.key or one.reversed_key == other.key or other.reversed_key == one.key:
+    if one.key == other.key or one.reversed_key == other.key or other.reversed_key == one.key or context.settled:
         return None
-    if (one.document_type == _REFUND) != (other.document_type == _REFUND):
+    if (one.document_type == REFUND) != (other.document_type == REFUND):
         return None
     amount = like.compare_amounts(
         one.amount, other.amount, one.currency == other.currency, settings.amount_tolerance, one.net, other.net
     )
+    if amount == like.DIFFER and _converted(one, other, settings):
+        amount = like.CONVERTED
     reference, slips = like.compare_references(
         one.reference, other.reference, settings.min_reference_length, settings.ignore_references
     )
@@ -166,10 +182,10 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
         each, most = (1.5, 4.0) if often else (0.1, 1.0) if one_missing else (0.3, 2.0)
         points -= min(most, each * context.repeats)
         reasons.append("This vendor bills this amount again and again.")
-    if not same_reference and (context.credit_between or one.credited or other.credited):
+    if not same_reference and (context.credit_between or context.credited):
         points -= 4.0
         reasons.append("One of them was credited before the other came.")
-    rule = _rule(one, other, reference, party)
+    rule = _rule(one, other, reference, context)
     if one.company != other.company:
         points -= 0.5
         reasons.append("They are in different companies.")
@@ -186,6 +202,14 @@ def has_reference(bill: Bill, settings: DuplicatesSection) -> bool:
     return usable(bill.reference, settings.min_reference_length, settings.ignore_references)
 
 
+def _converted(one: Bill, other: Bill, settings: DuplicatesSection) -> bool:
+    """Whether two amounts in different currencies are one in the currency of the company that both are of."""
+    if one.currency == other.currency or one.company != other.company:
+        return False
+    amounts = like.compare_amounts(one.company_amount, other.company_amount, True, settings.amount_tolerance)
+    return amounts in (like.EQUAL, like.CLOSE)
+
+
 def _dated_on_entry(one: Bill, other: Bill) -> bool:
     later = max(one, other, key=lambda bill: (bill.created_at, bill.key))
     return later.date is not None and later.date == later.created_at // DAY
@@ -200,6 +224,8 @@ def _party(one: Bill, other: Bill) -> tuple[float, str] | None:
         return -0.5, "Two vendor records with the same bank account."
     if one.name and other.name and like.bare_name(one.name) == like.bare_name(other.name):
         return -1.0, "Two vendor records with the same name but for the legal form."
+    if one.address and one.address == other.address:
+        return -1.5, "Two vendor records at the same address."
     return None
 
 
@@ -211,14 +237,14 @@ def _sisters(one: Bill, other: Bill) -> tuple[float, str] | None:
     return None
 
 
-def _rule(one: Bill, other: Bill, reference: str, party: tuple[float, str]) -> str:
+def _rule(one: Bill, other: Bill, reference: str, context: Context) -> str:
     if one.document_type != other.document_type:
         return "across_types"
     if one.company != other.company:
         return "across_companies"
     if one.vendor != other.vendor:
         return "vendor_alias"
-    if (one.credited or other.credited) and reference in SAME_PAPER:
+    if context.credited and reference in SAME_PAPER:
         return "after_credit_note"
     if reference == like.EXACT:
         return "exact_reference"

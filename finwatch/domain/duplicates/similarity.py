@@ -17,7 +17,7 @@ from finwatch.domain.duplicates.references import reference, usable
 MAX_DISTANCE = 2
 EXACT, NORMALISED, PREFIXED, SUFFIXED, FUZZY = "exact", "normalised", "prefixed", "suffixed", "fuzzy"
 RUNNING, DIFFERENT, MISSING = "running", "different", "missing"
-EQUAL, CLOSE, NET, DIFFER, UNKNOWN = "equal", "close", "net", "differ", "unknown"
+EQUAL, CLOSE, NET, CONVERTED, DIFFER, UNKNOWN = "equal", "close", "net", "converted", "differ", "unknown"
 SAME, NEAR, SWAPPED, OTHER_YEAR, FAR = "same", "near", "swapped", "other_year", "far"
 
 _EPOCH = date(1970, 1, 1)

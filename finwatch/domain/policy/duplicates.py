@@ -8,21 +8,27 @@ from finwatch.domain.policy.section import PolicyError, Section, Severity
 
 
 class DuplicatesSection(Section, frozen=True):
-    """Settings of the duplicate detector."""
+    """Settings of the duplicate detector.
+
+    ``report_at``: the score from which on a finding is made. ``dismissed_points``: what each dismissed finding of a
+    vendor takes off the odds of others like it (a logarithm of odds; three count at most); they are still reported, but
+    with ``doubtful_severity`` once they would fall below ``report_at``.
+    """
 
     entities: tuple[str, ...] = ("bill",)
     document_types: tuple[str, ...] = ("in_invoice", "in_receipt", "in_refund")
     ignore_references: list[str] = []
     min_reference_length: int = 3
     block_cap: int = 50
-    same_year: bool = True
     amount_tolerance: Decimal = Decimal("0.005")
     date_window_days: int = 5
     entry_window_days: int = 180
     split_window_days: int = 30
-    keep_at: float = 0.2
     report_at: float = 0.6
+    dismissed_points: float = 1.0
     severity: Severity = "high"
+    doubtful_severity: Severity = "low"
+    shared_account_severity: Severity = "medium"
     owner: str = "accounts_payable"
     next_action: str = "Compare the two bills and hold the later one until it is clear."
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from producers.odoo.accounts import mask_ibans
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Joined, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, flag, number, ref, ref_name, refs, text
 
 BILL_TYPES = ("in_invoice", "in_refund", "in_receipt")
@@ -112,6 +112,28 @@ def printed_number(row: Row, field: str = "name") -> str | None:
     return None if name == "/" else name
 
 
+def _vendor(row: Row, source: Source) -> dict[str, Any]:
+    """Who the vendor was when the bill was read: what shows that two vendor records are one firm.
+
+    An address says nothing but whether two are the same, so it is hashed as account numbers are. The account's number
+    stands before its bank's name in the account's display name.
+    """
+    address = [text(row, f"commercial_partner_id.{name}") or "" for name in ("street", "zip", "city")]
+    account = ref_name(row, "partner_bank_id")
+    return {
+        "vendor_name": text(row, "commercial_partner_id.name"),
+        "vendor_vat": text(row, "commercial_partner_id.vat"),
+        "vendor_address_hash": source.hasher.hash(" ".join(address))
+        if address[0] and (address[1] or address[2])
+        else None,
+        "bank_account_hash": source.hasher.hash(account.split(" - ")[0]) if account else None,
+    }
+
+
+def _is_bill(row: Row) -> bool:
+    return row.get("move_type") in BILL_TYPES
+
+
 @flat
 def document(row: Row, lines: Lines, source: Source) -> Document | None:
     """A bill, invoice or entry; lines without tax and balancing ones for bills and invoices, all of an entry."""
@@ -160,6 +182,7 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     if entity == "bill":
         report = _report(row, source)
         body["expense_report_key"] = source.key("expense_report", report) if report else None
+        body |= _vendor(row, source)
     return Document(entity, ref(row, "company_id"), body)
 
 
@@ -202,5 +225,8 @@ MAPPING = Mapping(
         {17: ("to_check",), 18: ("checked",), 19: ("checked", "expense_ids")},
     ),
     children=(LINE,),
+    joined=(
+        Joined("res.partner", "commercial_partner_id", Fields(("name", "vat", "street", "zip", "city")), _is_bill),
+    ),
     map=document,
 )

@@ -65,12 +65,14 @@ class Child:
 class Joined:
     """Another record that holds part of a document (Odoo's `_inherits`): its fields are read through `via`.
 
-    They come as `<via>.<field>` in the document's row.
+    They come as `<via>.<field>` in the document's row. With `write_date` among them, a change of it is the document's
+    change; without, they are as they were when the document was read. `wanted`: the rows it is read for, if not all.
     """
 
     model: str
     via: str
     fields: Fields
+    wanted: Callable[[Row], bool] | None = None
 
 
 @dataclass(frozen=True)

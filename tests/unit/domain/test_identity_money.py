@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finwatch.domain.identity import document_key, pair_finding_id, parse_document_key, step_id
+from finwatch.domain.identity import document_key, group_finding_id, parse_document_key, step_id
 from finwatch.domain.money import Money, decimal_from, minor_unit, within
 
 names = st.text(min_size=1).filter(lambda text: ":" not in text)
@@ -33,7 +33,7 @@ def test_what_is_no_key(key: str) -> None:
 
 def test_ids_are_fixed_for_ever() -> None:
     assert step_id("odoo:bill:1", 0) == "50dce72767aee1e294e162e187c37cdc"
-    assert pair_finding_id("duplicates", "a", "b") == pair_finding_id("duplicates", "b", "a")
+    assert group_finding_id("duplicates", ("a", "b")) == group_finding_id("duplicates", ("b", "a"))
     assert step_id("odoo:bill:1", 0) != step_id("odoo:bill:1", 1)
 
 

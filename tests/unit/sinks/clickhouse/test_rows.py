@@ -212,6 +212,16 @@ def test_heartbeats_are_no_events() -> None:
     assert made["heartbeats"]["final"].to_list() == [True]
 
 
+def test_feedback_is_an_event_of_its_document_and_no_state() -> None:
+    said = {**header(3, "bill", 1, actor="12"), "finding_id": "f" * 32, "detector": "duplicates"}
+    said |= {"verdict": "dismissed", "reason": "why not"}
+    tables = stored({"finance.bill.v1": [bill(1, 1), encode("finwatch.Feedback", said)]})
+    assert tables["document_states"].height == 1
+    row = tables["event_log"].filter(pl.col("record") == "finwatch.Feedback").row(0, named=True)
+    assert (row["activity"], row["label"], row["new_value"]) == ("dismissed", "why not", "f" * 32)
+    assert (row["actor"], row["changes"]) == ("12", "[]")
+
+
 def test_relations_are_kept_in_the_raw_log_only() -> None:
     assert set(stored({"finance.relation.v1": [b"\x00\x00\x00\x00\x00anything"]})) == {RAW}
 

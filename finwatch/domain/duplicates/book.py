@@ -1,0 +1,519 @@
+"""The book of the bills that meet under relation keys: what is known of them, and what is to be said.
+
+Owns: which bills are compared, what stands of what was said, and that it is said in the right order. Does not own: the
+weighing (``evidence``, ``splits``), where rows are kept (``Rows``), or how a finding is worded (``reports``).
+
+A pair stands in the book of the key that decides on it, and only there (``blocks``). When a bill is corrected the pair
+may go to another key, which may be on another partition, and the two hear of the correction in any order. So that the
+last word is the owner's, whoever spoke last, a version is made of three parts: how often the bills changed the keys
+they are sent to (their *epochs*, added up), whether the speaker decides on the pair, and a count of its own. Whoever
+decides says again what stands when an epoch has passed.
+
+What stands in the end depends on the last version of each bill alone, and on nothing that arrives twice or in another
+order. One exception: a block holds ``block_cap`` bills and lets the one entered first go for another, and what is let
+go is not compared with what comes later. It is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from math import exp, log
+from typing import NamedTuple, Protocol, TypeVar
+
+from msgspec import Struct
+
+from finwatch.domain.duplicates import similarity as like
+from finwatch.domain.duplicates.blocks import AMOUNT_BLOCK, NUMBER_BLOCK, ORDER_BLOCK, VENDOR, names, plain
+from finwatch.domain.duplicates.evidence import ALONE, REFUND, SAME_PAPER, Bill, Context, Verdict, compare
+from finwatch.domain.duplicates.splits import Group, splits
+from finwatch.domain.findings import DUPLICATES
+from finwatch.domain.identity import group_finding_id
+from finwatch.domain.policy import DuplicatesSection
+
+R = TypeVar("R", bound=Struct)
+OPEN, UPDATED, DISMISSED, RETRACTED = "open", "updated", "dismissed", "retracted"
+_COUNT_BITS = 20
+
+
+class Rows(Protocol):
+    """Rows by key, as a stage's view keeps them."""
+
+    def get(self, key: str, type: type[R]) -> R | None:
+        """The live row, or None."""
+        ...
+
+    def put(self, key: str, row: Struct) -> None:
+        """Keep a row."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Forget a row."""
+        ...
+
+
+class Dismissal(Struct, array_like=True, gc=False, frozen=True):
+    """Somebody looked at a finding and said that it is none."""
+
+    finding_id: str
+    at: int
+    by: str
+    reason: str
+
+
+class Fact(Struct, gc=False):
+    """One version of a bill at a relation key. ``present`` False: it is not (or no longer) to be compared there.
+
+    ``epoch`` counts the changes of the keys that the bill is sent to.
+    """
+
+    bill: Bill
+    present: bool
+    epoch: int
+    dismissals: tuple[Dismissal, ...] = ()
+
+
+class Entry(Struct, array_like=True):
+    """A bill in the book, with the blocks it stands in and the ids of the groups that something was said of."""
+
+    bill: Bill
+    present: bool
+    epoch: int
+    blocks: tuple[str, ...] = ()
+    groups: list[str] = []
+    dismissals: tuple[Dismissal, ...] = ()
+
+
+class Members(Struct, array_like=True):
+    """A block: when each of its bills was entered, by document key, and the splits that were found in it."""
+
+    entered: dict[str, int] = {}
+    splits: list[str] = []
+
+
+class Notes(Struct, array_like=True):
+    """The credit notes of a bill: when entered, amount, currency, by document key."""
+
+    notes: dict[str, tuple[int, str, str | None]] = {}
+
+
+class Standing(Struct, array_like=True):
+    """What was said of a group of bills."""
+
+    keys: Group
+    said: int = 0
+    epochs: int = 0
+    status: str = ""
+    rule: str = ""
+    score: float = 0.0
+    weak: bool = False
+    reasons: tuple[str, ...] = ()
+    opened: int = 0
+    counted: str = ""
+    vendor: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class Learned(Struct, array_like=True):
+    """What people thought of findings about a vendor (of two vendors: with the same amount, as they meet under that):
+    the rule by finding, of the dismissed ones and of the others.
+    """
+
+    dismissed: dict[str, str] = {}
+    others: dict[str, str] = {}
+
+
+class Said(NamedTuple):
+    """What has to be published of a group: its bills (the last entered first), and how it stands."""
+
+    finding_id: str
+    version: int
+    bills: tuple[Bill, ...]
+    standing: Standing
+    dismissal: Dismissal | None
+
+
+class Book:
+    """The rows of one source on one side (``blocks.VENDOR``, ``blocks.AMOUNT``) of one partition."""
+
+    def __init__(
+        self, rows: Rows, source: str, side: str, settings: DuplicatesSection, least: float | None = None
+    ) -> None:
+        """``least``: the score from which on a group is said; the policy's ``report_at`` unless given."""
+        self._rows = rows
+        self._side = side
+        self._settings = settings
+        self._least = settings.report_at if least is None else least
+        self._entry = f"m:{source}:{side}:"
+        self._block = f"b:{source}:{side}:"
+        self._note = f"c:{source}:{side}:"
+        self._group = f"p:{source}:{side}:"
+        self._learned = f"f:{source}:{side}:"
+        self._said: dict[str, Said] = {}
+        self.dropped = 0
+
+    def take(self, fact: Fact) -> list[Said] | None:
+        """Take one version of a bill. Returns what has to be published; None when the version was known.
+
+        ``dropped`` grows with each bill that a full block let go.
+        """
+        self._said = {}
+        bill, key = fact.bill, fact.bill.key
+        entry = self._rows.get(self._entry + key, Entry)
+        if entry is None:
+            if not fact.present:
+                self._rows.put(self._entry + key, Entry(bill, False, fact.epoch))
+                return []
+            entry = Entry(bill, False, fact.epoch)
+            old = None
+        else:
+            if entry.bill.version >= bill.version:
+                return None
+            old = entry.bill if entry.present else None
+        was = entry.blocks
+        now = names(self._side, bill, self._settings) if fact.present else ()
+        # 1. What is known of the bill.
+        entry.bill, entry.present, entry.epoch = bill, fact.present, fact.epoch
+        entry.blocks, entry.dismissals = now, fact.dismissals
+        self._rows.put(self._entry + key, entry)
+        # 2. Where it stands, and whom it meets there.
+        pairs: set[Group] = {standing.keys for standing in self._groups(entry) if len(standing.keys) == 2}
+        for name in was:
+            if name not in now:
+                self._leave(name, key)
+        met = {}
+        for name in now:
+            met[name] = self._join(name, key, bill.created_at, name not in was)
+            pairs.update(_pair(key, other) for other in met[name] if other != key)
+        touched = dict.fromkeys((*was, *now))
+        # 3. What it says of others: the bill that it credits, and how often its amount is billed.
+        for note, stands in ((old, False), (bill, fact.present)):
+            if note is not None and note.reversed_key is not None:
+                self._credit(note, stands, pairs, touched)
+        for name in dict.fromkeys((*was, *now)):
+            if self._side != VENDOR or name.startswith(AMOUNT_BLOCK):
+                pairs.update(self._around(name, met.get(name), bill, old))
+        # 4. What follows for each pair, and for the splits of each block.
+        for pair in sorted(pairs):
+            self._decide_pair(pair)
+        if self._side == VENDOR:
+            self._decide_splits([name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
+        return list(self._said.values())
+
+    # -- blocks --
+
+    def _join(self, name: str, key: str, entered: int, new: bool) -> dict[str, int]:
+        members = self._rows.get(self._block + name, Members)
+        if members is None:
+            members = Members()
+        if new:
+            members.entered[key] = entered
+            if len(members.entered) > self._settings.block_cap:
+                del members.entered[min(members.entered, key=lambda one: (members.entered[one], one))]
+                self.dropped += 1
+            self._rows.put(self._block + name, members)
+        return members.entered if key in members.entered else {}
+
+    def _leave(self, name: str, key: str) -> None:
+        members = self._rows.get(self._block + name, Members)
+        if members is None or members.entered.pop(key, None) is None:
+            return
+        if members.entered or members.splits:
+            self._rows.put(self._block + name, members)
+        else:
+            self._rows.delete(self._block + name)
+
+    def _members(self, name: str) -> Iterable[str]:
+        members = self._rows.get(self._block + name, Members)
+        return members.entered if members is not None else ()
+
+    def _around(self, name: str, met: dict[str, int] | None, bill: Bill, old: Bill | None) -> set[Group]:
+        """Pairs of others that this bill's coming, change or going may let stand otherwise."""
+        others = [key for key in (self._members(name) if met is None else met) if key != bill.key]
+        if len(others) < 2:
+            return set()
+        if old is not None and not _same_context(old, bill, met is not None):
+            return {_pair(one, other) for n, one in enumerate(others) for other in others[n + 1 :]}
+        if old is not None:
+            return set()
+        # It came: what stands may fall, but nothing rises.
+        found: set[Group] = set()
+        for key in others:
+            entry = self._rows.get(self._entry + key, Entry)
+            if entry is not None and entry.groups:
+                found.update(standing.keys for standing in self._groups(entry) if len(standing.keys) == 2)
+        return found
+
+    def _credit(self, note: Bill, stands: bool, pairs: set[Group], touched: dict[str, None]) -> None:
+        """Note that a bill is credited, or is so no more; whatever it is part of has to be decided again."""
+        assert note.reversed_key is not None
+        credited = note.reversed_key
+        row = self._note + self._scope(note) + credited
+        notes = self._rows.get(row, Notes) or Notes()
+        if stands and note.posted and note.document_type == REFUND:
+            notes.notes[note.key] = (note.created_at, str(note.amount), note.currency)
+        elif notes.notes.pop(note.key, None) is None:
+            return
+        self._rows.put(row, notes)
+        entry = self._rows.get(self._entry + credited, Entry)
+        if entry is None:
+            return
+        pairs.update(standing.keys for standing in self._groups(entry) if len(standing.keys) == 2)
+        for name in entry.blocks:
+            pairs.update(_pair(credited, other) for other in self._members(name) if other != credited)
+            touched[name] = None
+
+    def _credited_at(self, bill: Bill) -> int | None:
+        """When the whole of a bill was credited; None when it was not."""
+        notes = self._rows.get(self._note + self._scope(bill) + bill.key, Notes)
+        if notes is None:
+            return None
+        return min(
+            (
+                entered
+                for entered, amount, currency in notes.notes.values()
+                if bill.amount is not None
+                and currency == bill.currency
+                and Decimal(amount) >= bill.amount * (1 - self._settings.amount_tolerance)
+            ),
+            default=None,
+        )
+
+    def _scope(self, bill: Bill) -> str:
+        """What the bills of one relation key have in common: rows of several keys in one partition stay apart."""
+        return f"{bill.vendor}:" if self._side == VENDOR else f"{plain(bill.amount or Decimal())}:{bill.currency}:"
+
+    # -- decisions --
+
+    def _decide_pair(self, pair: Group) -> None:
+        one = self._rows.get(self._entry + pair[0], Entry)
+        other = self._rows.get(self._entry + pair[1], Entry)
+        if one is None or other is None:
+            return
+        owner = one.present and other.present and (one.bill.vendor == other.bill.vendor) == (self._side == VENDOR)
+        verdict = self._verdict(one, other) if owner else None
+        if verdict is not None or (one.groups and other.groups):
+            self._say(pair, (one, other), verdict, owner)
+
+    def _verdict(self, one: Entry, other: Entry) -> Verdict | None:
+        a, b = one.bill, other.bill
+        verdict = compare(a, b, self._settings)
+        if verdict is None or verdict.score < self._least:
+            return None
+        shared = [name for name in one.blocks if name in other.blocks]
+        if not shared:
+            return None  # they met under what one of them was before
+        context = self._context(a, b, shared)
+        if context != ALONE:
+            verdict = compare(a, b, self._settings, context)
+            if verdict is None or verdict.score < self._least:
+                return None
+        return verdict
+
+    def _context(self, a: Bill, b: Bill, shared: list[str]) -> Context:
+        first, last = sorted((a, b), key=_age)
+        credited = self._credited_at(first)
+        settled = (
+            self._credited_at(last) is not None
+            or (credited is not None and credited > last.created_at)
+            or last.reversed
+            or (first.reversed and credited is None)
+        )
+        kind, _ = like.compare_references(
+            a.reference, b.reference, self._settings.min_reference_length, self._settings.ignore_references
+        )
+        referenced = kind in SAME_PAPER
+        dates = set()
+        between = False
+        around = (
+            names(VENDOR, a, self._settings)[-1] if self._side == VENDOR else next(iter(shared))
+        )  # the bills of the vendor and the amount; of other vendors those of the block
+        for key in self._members(around):
+            entry = self._rows.get(self._entry + key, Entry)
+            if entry is None or key in (a.key, b.key):
+                continue
+            other = entry.bill
+            if other.amount != a.amount or other.currency != a.currency:
+                continue
+            if other.document_type == REFUND:
+                between = between or (other.posted and first.created_at <= other.created_at <= last.created_at)
+            elif other.date is not None and (not referenced or other.reference in (a.reference, b.reference)):
+                apart = min(abs(other.date - (one.date or 0)) for one in (a, b))
+                if apart > self._settings.date_window_days:
+                    dates.add(other.date)
+        return Context(len(dates), between, credited is not None, settled)
+
+    def _decide_splits(self, touched: list[str]) -> None:
+        before: set[str] = set()
+        found: dict[str, tuple[Group, Verdict | None]] = {}
+        for name in touched:
+            members = self._rows.get(self._block + name, Members)
+            if members is None:
+                continue
+            before.update(members.splits)
+            now: dict[str, tuple[Group, Verdict | None]] = {}
+            if len(members.entered) > 2:
+                entries = [
+                    entry
+                    for key in members.entered
+                    if (entry := self._rows.get(self._entry + key, Entry)) is not None
+                    and not entry.bill.reversed
+                    and self._credited_at(entry.bill) is None
+                ]
+                by_number = {entry.bill.key: entry.blocks[0] for entry in entries}
+                for group, split in splits([entry.bill for entry in entries], self._settings).items():
+                    numbers = {by_number[key] for key in group}
+                    if name.startswith(ORDER_BLOCK) and len(numbers) == 1 and min(numbers).startswith(NUMBER_BLOCK):
+                        continue  # the block of their number decides
+                    if split.score >= self._least:
+                        now[group_finding_id(DUPLICATES, group)] = group, split
+            found.update(now)
+            if sorted(now) != members.splits:
+                members.splits = sorted(now)
+                if members.entered or members.splits:
+                    self._rows.put(self._block + name, members)
+                else:
+                    self._rows.delete(self._block + name)
+        for identity in sorted(before | found.keys()):
+            standing = self._rows.get(self._group + identity, Standing)
+            nothing: tuple[Group, Verdict | None] = (standing.keys if standing is not None else (), None)
+            group, verdict = found.get(identity, nothing)
+            entries = [entry for key in group if (entry := self._rows.get(self._entry + key, Entry)) is not None]
+            owner = all(entry.present for entry in entries) and len({entry.bill.vendor for entry in entries}) == 1
+            self._say(group, entries, verdict, owner)
+
+    # -- what is said --
+
+    def _groups(self, entry: Entry) -> list[Standing]:
+        found = (self._rows.get(self._group + identity, Standing) for identity in entry.groups)
+        return [standing for standing in found if standing is not None]
+
+    def _say(self, group: Group, entries: Iterable[Entry], verdict: Verdict | None, owner: bool) -> None:
+        """Bring what stands in line with the verdict, and publish it when it changed."""
+        entries = tuple(entries)
+        identity = group_finding_id(DUPLICATES, group)
+        standing = self._rows.get(self._group + identity, Standing)
+        if standing is None:
+            if verdict is None:
+                return
+            standing = Standing(group)
+            for entry in entries:
+                entry.groups.append(identity)
+                self._rows.put(self._entry + entry.bill.key, entry)
+        stood = standing.status not in ("", RETRACTED)
+        if verdict is None and not stood:
+            return
+        dismissal = next((d for entry in entries for d in entry.dismissals if d.finding_id == identity), None)
+        epochs = sum(entry.epoch for entry in entries)
+        before = _told(standing)
+        if verdict is None:
+            standing.status = RETRACTED
+        else:
+            vendor = "|".join(sorted({entry.bill.vendor or "" for entry in entries}))
+            if self._side != VENDOR:
+                vendor = self._scope(entries[0].bill) + vendor
+            if standing.vendor != vendor:
+                self._learn(identity, standing, forget=True)
+                standing.vendor = vendor
+            doubts = self._doubts(vendor, identity, verdict.rule)
+            standing.rule, standing.reasons = verdict.rule, verdict.reasons
+            standing.score = _lowered(verdict.score, doubts, self._settings.dismissed_points)
+            standing.weak = standing.score < self._settings.report_at <= verdict.score
+            if doubts:
+                standing.reasons += ("Findings like this about this vendor were dismissed before.",)
+            if dismissal is not None:
+                standing.status = DISMISSED
+            elif not stood:
+                standing.status, standing.opened = OPEN, max(entry.bill.entered_at for entry in entries)
+            elif standing.status == DISMISSED:
+                standing.status = UPDATED
+        bills = tuple(sorted((entry.bill for entry in entries), key=_age, reverse=True))
+        standing.epochs, standing.evidence = epochs, tuple(bill.event_id for bill in bills)
+        if _told(standing) != before:
+            if standing.status == OPEN and stood:
+                standing.status = UPDATED
+            standing.said += 1
+            version = ((epochs * 2 + owner) << _COUNT_BITS) + standing.said
+            self._said[identity] = Said(identity, version, bills, standing, dismissal)
+            self._rows.put(self._group + identity, standing)
+        self._learn(identity, standing)
+
+    def _doubts(self, vendor: str, identity: str, rule: str) -> int:
+        """How many other findings of the rule about this vendor (these vendors) were dismissed."""
+        learned = self._rows.get(self._learned + vendor, Learned)
+        if learned is None:
+            return 0
+        return sum(other == rule and one != identity for one, other in learned.dismissed.items())
+
+    def _learn(self, identity: str, standing: Standing, forget: bool = False) -> None:
+        """Keep what people think of findings about a vendor; what it changes for the others is said again."""
+        if not standing.vendor:
+            return
+        learned = self._rows.get(self._learned + standing.vendor, Learned) or Learned()
+        was = learned.dismissed.get(identity)
+        now = standing.rule if standing.status == DISMISSED and not forget else None
+        other = standing.rule if standing.status in (OPEN, UPDATED) and not forget else None
+        if was == now and learned.others.get(identity) == other:
+            return
+        for kept, rule in ((learned.dismissed, now), (learned.others, other)):
+            if rule is None:
+                kept.pop(identity, None)
+            else:
+                kept[identity] = rule
+        self._rows.put(self._learned + standing.vendor, learned)
+        if was == now:
+            return
+        for one in sorted(one for one, rule in (learned.others | learned.dismissed).items() if rule in (was, now)):
+            if one != identity:
+                self._decide_again(one)
+
+    def _decide_again(self, identity: str) -> None:
+        standing = self._rows.get(self._group + identity, Standing)
+        if standing is None:
+            return
+        if len(standing.keys) == 2:
+            self._decide_pair(standing.keys)
+            return
+        entry = self._rows.get(self._entry + standing.keys[0], Entry)
+        if entry is not None:
+            self._decide_splits([name for name in entry.blocks if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
+
+
+def _lowered(score: float, doubts: int, points: float) -> float:
+    """A score with points taken off its logarithm of odds, three times at most."""
+    if not doubts:
+        return score
+    odds = log(score / (1 - score)) if score < 1 else 12.0
+    return round(1 / (1 + exp(-odds + points * min(doubts, 3))), 4)
+
+
+def _told(standing: Standing) -> tuple[object, ...]:
+    """What a finding shows of it: another version is due when it changes."""
+    return (
+        standing.status,
+        standing.rule,
+        standing.score,
+        standing.weak,
+        standing.reasons,
+        standing.epochs,
+        standing.evidence,
+    )
+
+
+def _same_context(old: Bill, new: Bill, still: bool) -> bool:
+    """Whether a bill means the same to the others of its block as before."""
+    return still and (old.date, old.reference, old.document_type, old.amount, old.posted) == (
+        new.date,
+        new.reference,
+        new.document_type,
+        new.amount,
+        new.posted,
+    )
+
+
+def _pair(one: str, other: str) -> Group:
+    return (one, other) if one < other else (other, one)
+
+
+def _age(bill: Bill) -> tuple[int, str]:
+    return bill.created_at, bill.key
