@@ -68,7 +68,6 @@ def reconcile(
     """
     from finwatch.cli.serving import stop_on_signals
     from finwatch.runtime.clock import SystemClock
-    from finwatch.runtime.logging import configure_logging
 
     interval = _interval(every)
     _check_period(period)
@@ -77,7 +76,6 @@ def reconcile(
     wanted = _Wanted(*_mappings(model), company, period)
     clock, stop = SystemClock(), stop_on_signals()
     with _opened(embedded, clock, stop, lines=lines, writes=repair or publish or interval is not None) as parts:
-        configure_logging(parts.settings.loglevel, parts.settings.logformat)
         if interval is not None:
             parts.serve(wanted, interval, repair)
             return
@@ -261,7 +259,7 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
     """Odoo, the store and, for what writes, the broker."""
     from finwatch.cli.opening import open_store
     from finwatch.cli.reconciling import Reconciler
-    from finwatch.runtime.logging import get_logger
+    from finwatch.runtime.logging import configure_logging, get_logger
     from finwatch.runtime.metrics import Metrics
     from producers.odoo.accounts import AccountHasher
     from producers.odoo.compared import SourceSide
@@ -274,6 +272,7 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
 
     with ExitStack() as opened:
         client, settings = opened.enter_context(open_store(embedded))
+        configure_logging(settings.loglevel, settings.logformat)
         of_capture, odoo = capture_settings(settings), settings.odoo
         limits = Limits(odoo.rate, odoo.concurrency, odoo.page_least, odoo.page_seconds, odoo.patience)
         manners = Manners(limits, clock, odoo.source, Metrics(), stop)

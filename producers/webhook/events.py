@@ -80,7 +80,7 @@ class Mapped(NamedTuple):
 def parse_json(body: bytes) -> dict[str, Any]:
     """An object; numbers with a point or an exponent are Decimals. Raises Refused (400)."""
     try:
-        payload = json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_constant)
+        payload = _json.decode(body.decode())
     except (ValueError, RecursionError, DecimalException):
         raise Refused(400, "the body is not JSON in UTF-8") from None
     if not isinstance(payload, dict):
@@ -90,6 +90,9 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+_json = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
 
 
 class Mapper:
@@ -185,7 +188,7 @@ def read_hint(name: str, hook: OdooHook, payload: dict[str, Any], now: datetime)
 def _walk(payload: Any, parts: tuple[str, ...]) -> Any:
     found = payload
     for part in parts:
-        if isinstance(found, dict):
+        if found.__class__ is dict:
             found = found.get(part, _MISSING)
         elif isinstance(found, list) and part.isascii() and part.isdigit() and len(part) < 7 and int(part) < len(found):
             found = found[int(part)]
@@ -205,6 +208,8 @@ def _find(payload: Any, path: str) -> Any:
 
 def _clean(value: Any, where: str, most: int = MAX_TEXT) -> str | None:
     """Text of a JSON string or whole number; None for null, an empty string and nothing at all."""
+    if value.__class__ is str and value and value.isascii() and value.isprintable() and len(value) <= most:
+        return str(value)  # nearly all there are
     if value is None or value is _MISSING or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):

@@ -18,7 +18,8 @@ class ReplayMemory:
         self._capacity = capacity
         self._accepted: set[str] = set()
         self._ends: dict[int, list[str]] = {}
-        self._pending: dict[str, asyncio.Future[None]] = {}
+        # On their way; a future only where somebody waits for one.
+        self._pending: dict[str, asyncio.Future[None] | None] = {}
         self._cleared: int | None = None
 
     def __len__(self) -> int:
@@ -26,14 +27,17 @@ class ReplayMemory:
 
     async def begin(self, nonce: str, now: int) -> None:
         """Take a nonce. `now`: seconds since 1970. Raises Refused: 409 for a replay, 429 without room."""
-        while (pending := self._pending.get(nonce)) is not None:
+        while nonce in self._pending:
+            pending = self._pending[nonce]
+            if pending is None:
+                pending = self._pending[nonce] = asyncio.get_running_loop().create_future()
             await asyncio.wait((pending,))
         self._forget(now)
         if nonce in self._accepted:
             raise Refused(409, "a request with this nonce was accepted before")
         if len(self) >= self._capacity:
             raise Refused(429, "more requests within the replay window than can be remembered", self._next_end(now))
-        self._pending[nonce] = asyncio.get_running_loop().create_future()
+        self._pending[nonce] = None
 
     def end(self, nonce: str, at: int, accepted: bool) -> None:
         """Give a taken nonce back, remembered when its request was accepted. `at`: its time stamp."""
@@ -41,7 +45,8 @@ class ReplayMemory:
         if accepted:
             self._accepted.add(nonce)
             self._ends.setdefault(at + self._window, []).append(nonce)
-        pending.set_result(None)
+        if pending is not None:
+            pending.set_result(None)
 
     def _forget(self, now: int) -> None:
         if self._cleared == now:

@@ -56,7 +56,7 @@ def test_the_examples_in_the_documentation_are_good() -> None:
         ("{env: HOOK_OLD}", "{env: NOT_SET}", "hooks.bank.keys.k1: environment variable NOT_SET is not set"),
         ("{env: HOOK_OLD}", "{env: SHORT}", "hooks.bank.keys.k1: a secret has 32 to 4096 bytes; make one with"),
         ("{env: HOOK_OLD}", "{file: /no/such/file}", "/no/such/file: No such file"),
-        ("{value: payment}", "{value: workflow}", "automations have no entity yet"),
+        ("{value: payment}", "{value: workflow}", "no such entity"),
         ("{value: payment}", "{path: kind}", "no such entity; give `value`"),
         ("{BOOKED: paid}", "{BOOKED: done}", "no such activity"),
         ("      occurred_at: {path: at}\n", "", "give `occurred_at`, or `event_id`"),
