@@ -43,6 +43,13 @@ NOT_COMPARED = frozenset(
         "partner_name",
         "method",
         "unit",
+        "stage",
+        "category",
+        # Runs of scheduled actions are written by plain SQL too.
+        "next_run_at",
+        "last_run_at",
+        "failures",
+        "failing_since",
     }
 )
 """Columns that a source changes without the document being changed, so that a difference in them is no drift."""

@@ -19,6 +19,7 @@ from finwatch.sim import actions
 from finwatch.sim.actions import Line
 from finwatch.sim.hours import WorkingHours
 from finwatch.sim.labels import Label, LabelKind
+from finwatch.sim.office import Office, confirm_sale, create_sale, deliver, invoiced, lay_office
 from finwatch.sim.people import PRODUCTS, Person, Vendor, iban, lay_foundations
 from finwatch.sim.store import Database, Transaction, instant
 
@@ -95,6 +96,7 @@ class Company:
         self.staff, self.vendors, self.customers = lay_foundations(
             self.db, self._now - timedelta(days=30), Random(f"{seed}:people")
         )
+        lay_office(self.db, self._now - timedelta(days=30), self.staff)
         self._blocked: set[int] = set()
         self._ordered: dict[tuple[int, int], datetime] = {}
         self._queue: list[tuple[datetime, int, Story]] = []
@@ -150,6 +152,9 @@ class Company:
             self._tell(self._unordered)
         for week in range(max(1, round(weeks))):
             self._tell(lambda r, w=week: self._import(r, w))  # type: ignore[misc]
+        office = Office(self.db, self.staff, self.customers, self.hours, self._now, self.end, lambda: self._now)
+        for story in office.stories(weeks, scale):  # after the others, so that those draw as they always did
+            self._tell(story)
 
     def _tell(self, begin: Callable[[Random], Story]) -> None:
         self._stories += 1
@@ -539,10 +544,20 @@ class Company:
         customer = random.choice(self.customers)
         today = self._today()
         due = today + timedelta(days=14)
+        lines = self._lines(random, False)
+        with self._as(seller) as tx:
+            order = create_sale(tx, customer, lines)
+        with self._as(seller) as tx:
+            picking = confirm_sale(tx, order)
+        if picking is not None:
+            with self._as(self.staff.warehouse[0]) as tx:
+                deliver(tx, picking)
+        origin = self.db.tables["sale.order"].rows[order]["name"]
         with self._as(seller) as tx:
             invoice = actions.create_move(
-                tx, "out_invoice", customer, self._lines(random, False), ref=None, invoice_date=today, due=due
+                tx, "out_invoice", customer, lines, ref=None, invoice_date=today, due=due, origin=origin
             )  # fmt: skip
+            invoiced(tx, order, invoice)
         yield hours.after(self._now, random.uniform(0.2, 5))
         with self._as(seller) as tx:
             actions.post_move(tx, invoice)

@@ -49,6 +49,7 @@ INVERSES: dict[tuple[str, str], Inverse] = {
     ("purchase.order", "order_line"): Inverse("purchase.order.line", "order_id"),
     ("purchase.order.line", "invoice_lines"): Inverse("account.move.line", "purchase_line_id"),
     ("purchase.order.line", "move_ids"): Inverse("stock.move", "purchase_line_id"),
+    ("sale.order", "order_line"): Inverse("sale.order.line", "order_id"),
     ("stock.picking", "move_ids"): Inverse("stock.move", "picking_id"),
     ("stock.picking", "move_ids_without_package"): Inverse("stock.move", "picking_id"),
     ("stock.picking", "backorder_ids"): Inverse("stock.picking", "backorder_id"),

@@ -14,6 +14,7 @@ FINANCE_MODELS = frozenset(
         "account.bank.statement.line",
         "account.full.reconcile",
         "account.journal",
+        "account.lock_exception",
         "account.move",
         "account.move.line",
         "account.partial.reconcile",
@@ -35,6 +36,7 @@ FINANCE_MODELS = frozenset(
         "res.partner.bank",
         "res.users",
         "sale.order",
+        "sale.order.line",
         "stock.location",
         "stock.move",
         "stock.picking",
@@ -48,16 +50,19 @@ FINANCE_MODELS = frozenset(
 CAPTURE_MODELS = FINANCE_MODELS | {
     "account.analytic.line",
     "base.automation",
+    "crm.lead",
     "hr.department",
     "hr.employee",
     "hr.expense",
     "hr.expense.sheet",
+    "ir.actions.server",
     "ir.cron",
     "ir.model",
     "ir.model.fields",
     "mail.tracking.value",
     "project.project",
     "project.task",
+    "res.groups",
 }
 """What the capture account reads: one group with extra read rights, no write right at all."""
 

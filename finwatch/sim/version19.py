@@ -4,7 +4,10 @@ Only what the generated company and the capture touch. Differences:
 - hr.expense.sheet is gone: hr.expense has its own approval (`manager_id`, `approval_state`, `approval_date`,
   `former_sheet_id` of a report before the upgrade), its state is draft, submitted, approved, posted, in_payment, paid,
   refused, is tracked, and follows the receipt (`account_move_id`, on the entry `expense_ids`);
-- res.users.groups_id is group_ids;
+- res.users.groups_id is group_ids, implied ones apart in all_group_ids; a group has user_ids and a privilege_id for
+  users and category_id; server actions have group_ids;
+- accounts are archived (`active`), not deprecated; res.company.check_account_audit_trail is restrictive_audit_trail;
+- sale.order.line has product_uom_id and tax_ids for product_uom and tax_id;
 - purchase.order has no state `done` but `locked`; purchase.order.line has product_uom_id and tax_ids for product_uom
   and taxes_id; stock.move has no name;
 - uom.category is gone: a unit's family is its tree (`parent_path`), `factor` is the inverse of before; products have
@@ -20,6 +23,10 @@ Definitions = dict[str, dict[str, dict[str, Any]]]
 
 GONE_MODELS = frozenset({"hr.expense.sheet", "uom.category"})
 _GONE_FIELDS = {
+    "account.account": ("deprecated",),
+    "ir.actions.server": ("groups_id",),
+    "res.company": ("check_account_audit_trail",),
+    "res.groups": ("category_id", "users"),
     "account.move": ("expense_sheet_id",),
     "hr.expense": ("sheet_id", "accounting_date"),
     "product.product": ("uom_po_id",),
@@ -29,7 +36,10 @@ _GONE_FIELDS = {
     "stock.move": ("name",),
     "uom.uom": ("category_id",),
 }
-_RENAMED_FIELDS = {"purchase.order.line": {"product_uom": "product_uom_id", "taxes_id": "tax_ids"}}
+_RENAMED_FIELDS = {
+    "purchase.order.line": {"product_uom": "product_uom_id", "taxes_id": "tax_ids"},
+    "sale.order.line": {"product_uom": "product_uom_id", "tax_id": "tax_ids"},
+}
 EXPENSE_STATES = [
     ["draft", "Draft"],
     ["submitted", "Submitted"],
@@ -60,7 +70,17 @@ _NEW_FIELDS: Definitions = {
         "untaxed_amount": _field("monetary", "Total Untaxed Amount"),
     },
     "purchase.order": {"locked": _field("boolean", "Locked")},
-    "res.users": {"group_ids": _field("many2many", "Groups", "res.groups")},
+    "account.account": {"active": _field("boolean", "Active")},
+    "ir.actions.server": {"group_ids": _field("many2many", "Allowed Groups", "res.groups")},
+    "res.company": {"restrictive_audit_trail": _field("boolean", "Restrictive Audit Trail")},
+    "res.groups": {
+        "privilege_id": _field("many2one", "Privilege", "res.groups.privilege"),
+        "user_ids": _field("many2many", "Users", "res.users"),
+    },
+    "res.users": {
+        "all_group_ids": _field("many2many", "Groups and implied groups", "res.groups"),
+        "group_ids": _field("many2many", "Groups", "res.groups"),
+    },
     "uom.uom": {
         "parent_path": _field("char", "Parent Path"),
         "relative_factor": _field("float", "Contains"),

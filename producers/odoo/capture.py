@@ -120,6 +120,7 @@ class Capture:
         self._last_event: datetime | None = None
         self._now: datetime | None = None
         self._published = 0
+        self._polls = 0
         self._tally: Counter[tuple[str, str, str]] = Counter()  # (entity, op, mode) of events not in the metric yet
         if settings.overlap < windows.SAFE_OVERLAP:
             self._log.warning(
@@ -243,7 +244,7 @@ class Capture:
             # 2. Documents by their own stamp, then by their lines'.
             for mapping in self._active():
                 progress = memory.progress(mapping.model)
-                if progress is None or not progress.snapshot_done:
+                if progress is None or not progress.snapshot_done or self._polls % mapping.poll_every:
                     continue
                 with self._guarded(mapping.model):
                     self._poll_model(reader, memory, mapping, progress)
@@ -253,6 +254,7 @@ class Capture:
                 self._sweep_slices(self._settings.sweep_rows)
             # 4. Deliver and remember; 5. only then say how far the source was seen.
             self._settle(force=True)
+            self._polls += 1
             self._heartbeats(complete, began or self._observed())
             self._publisher.flush()
         finally:

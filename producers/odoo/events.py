@@ -9,7 +9,7 @@ import msgspec
 
 from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.clock import to_micros
-from finwatch.runtime.topics import ENTITIES, entity_record
+from finwatch.runtime.topics import ENTITIES, WATCHED_ENTITIES, entity_record
 from producers.odoo.mapping.spec import Document, Source
 from producers.odoo.tracking import Tracked, transition_body
 
@@ -103,9 +103,12 @@ def state_event(
 
 
 def created_event(source: Source, model: str, record_id: int, document: Document, seen: Sighting) -> Event | None:
-    """The creation of a document, which Odoo does not track; None when it does not say when."""
+    """The creation of a document, which Odoo does not track; None when it does not say when.
+
+    None too for what no stage reads: who created it and when stand in its state.
+    """
     at = document.body.get("created_at")
-    if not isinstance(at, datetime):
+    if not isinstance(at, datetime) or document.entity not in WATCHED_ENTITIES:
         return None
     header = _header(source, model, document.entity, str(record_id), seen)
     content = header | {

@@ -117,17 +117,20 @@ class Reader:
         try:
             rows = self._transport.search_read(
                 "stock.picking.type",
-                [("code", "=", "incoming")],
+                [("code", "in", ["incoming", "outgoing"])],
                 ["code"],
                 limit=CHILD_PAGE,
                 context={"active_test": False},
             )
         except NO_SUCH as error:
-            # Without the types a picking counts as a receipt when an order line asked for one of its moves.
+            # Without the types a picking counts as what an order line asked for one of its moves.
             self._log.warning("picking types not readable", kind=error.kind)
-            self.source = replace(self.source, incoming_types=None)
+            self.source = replace(self.source, incoming_types=None, outgoing_types=None)
             return
-        self.source = replace(self.source, incoming_types=frozenset(str(row["id"]) for row in rows))
+        incoming, outgoing = (
+            frozenset(str(row["id"]) for row in rows if row.get("code") == code) for code in ("incoming", "outgoing")
+        )
+        self.source = replace(self.source, incoming_types=incoming, outgoing_types=outgoing)
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -176,8 +179,12 @@ class Reader:
             yield self._complete(mapping, rows, with_log)
 
     def window(self, mapping: Mapping, since: datetime) -> Iterator[Batch]:
-        """Documents written since a moment, by their own stamp."""
-        for rows in self._document_pages(mapping, (("write_date", ">=", odoo_moment(since)),), 0):
+        """Documents written since a moment, by their own stamp; all of them where no stamp tells."""
+        domain: Domain = ()
+        if not mapping.poll_whole:
+            written = [(name, ">=", odoo_moment(since)) for name in mapping.stamps]
+            domain = (*("|",) * (len(written) - 1), *written)
+        for rows in self._document_pages(mapping, domain, 0):
             yield self._complete(mapping, rows, with_log=False)
 
     def by_ids(self, mapping: Mapping, ids: Iterable[int]) -> Iterator[Batch]:
@@ -231,6 +238,9 @@ class Reader:
         return self.pages(mapping.model, [*mapping.domain, *domain], fields, after=after, context=mapping.context)
 
     def _complete(self, mapping: Mapping, rows: list[Row], with_log: bool) -> Batch:
+        if mapping.stamps != ("write_date",):
+            for row in rows:  # the latest of its dates stands for the stamp it lacks
+                row["write_date"] = max((one for name in mapping.stamps if (one := row.get(name))), default=False)
         batch = Batch(rows, {row["id"]: {} for row in rows})
         ids = [row["id"] for row in rows]
         for child in mapping.children:

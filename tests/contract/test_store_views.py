@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from dashboards.panels import Sql
 from finwatch.domain.kpis import CATALOGUE, KpiSpec, wilson
 from finwatch.runtime.config import ClickHouseSettings
 from finwatch.runtime.store import connect
+from finwatch.runtime.topics import KEPT_ENTITIES, entity_record
 from schemas.catalogue import current
+from sinks.clickhouse.entity_views import view_name
 from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.plan import RAW
 from sinks.clickhouse.rows import ORDER
@@ -37,7 +41,7 @@ VIEWS = {
     | {"deleted", "payload"}
     | set().union(
         *(
-            fields(entity) - HEADER - {"lines"}
+            fields(entity) - HEADER - {"lines", "custom"}
             for entity in (
                 "Bill",
                 "Invoice",
@@ -62,6 +66,11 @@ VIEWS = {
     "kpis": {"kpi", "labels", "label", "value", "numerator", "denominator", "parts", "at"},
     "dead_letters": fields("DeadLetter"),
     "policy_changes": fields("PolicyChange") | COORDINATES,
+    **{
+        view_name(entity): (fields(entity_record(entity).rpartition(".")[2]) - HEADER)
+        | {"document_key", "source", "record_id", "company_id", "deleted", "op", "occurred_at", "observed_at"}
+        for entity in KEPT_ENTITIES
+    },
     "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
     | {"capture_seconds", "publish_seconds", "store_seconds", "heartbeat_at"},
 }
@@ -83,6 +92,28 @@ def test_a_view_exists_with_its_columns(client: Any, view: str) -> None:
     ).result_rows
     assert VIEWS[view] <= {name for (name,) in found}
     assert client.query(f"SELECT * FROM finwatch.{view}").result_rows == []
+
+
+def test_a_view_spreads_out_what_is_kept_as_json(client: Any) -> None:
+    payload = (
+        '{"date":"2026-11-20","quantity":"7.500000","amount":"-312.000000","employee_id":"7","validated":null,'
+        '"sale_order_key":"erp:sale_order:3","created_at":"2026-11-20T17:00:00.250000+00:00"}'
+    )
+    client.command(
+        "INSERT INTO finwatch.document_states (document_key, source, entity, record_id, payload) VALUES "
+        f"('erp:timesheet:1', 'erp', 'timesheet', '1', '{payload}'), "
+        """('erp:task:2', 'erp', 'task', '2', '{"assignees":["3","9"],"active":true}')"""
+    )
+    found = client.query(
+        "SELECT date, quantity, amount, employee_id, validated, sale_order_key, created_at FROM finwatch.timesheets"
+    ).result_rows
+    at = datetime(2026, 11, 20, 17, 0, 0, 250000, tzinfo=UTC)
+    row = (date(2026, 11, 20), Decimal("7.5"), Decimal(-312), "7", None, "erp:sale_order:3", at.replace(tzinfo=None))
+    assert found == [row]
+    assert client.query("SELECT assignees, active, deadline_at FROM finwatch.tasks").result_rows == [
+        (["3", "9"], True, None)
+    ]
+    client.command("TRUNCATE TABLE finwatch.document_states")
 
 
 def test_every_table_view_and_column_has_a_comment(client: Any) -> None:

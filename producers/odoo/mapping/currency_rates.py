@@ -1,7 +1,7 @@
 """res.currency.rate: what a currency was worth from a day on."""
 
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import REFERENCE_POLLS, STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, real, ref, ref_name
 
 
@@ -22,5 +22,6 @@ MAPPING = Mapping(
     model="res.currency.rate",
     entities=("currency_rate",),
     fields=Fields(("currency_id", "name", "rate", "company_id", *STAMPS)),
+    poll_every=REFERENCE_POLLS,
     map=document,
 )

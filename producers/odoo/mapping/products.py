@@ -1,7 +1,7 @@
 """product.product; what variants share comes through their template (Odoo's `_inherits`), its stamp included."""
 
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import REFERENCE_POLLS, STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, ref, text
 
 _KINDS = {"consu": "goods", "product": "goods", "service": "service", "combo": "combo"}
@@ -54,5 +54,6 @@ MAPPING = Mapping(
         {17: ("detailed_type", "uom_po_id"), 18: ("is_storable", "uom_po_id"), 19: ("is_storable",)},
     ),
     context={"active_test": False},
+    poll_every=REFERENCE_POLLS,
     map=document,
 )

@@ -1,31 +1,11 @@
-"""stock.picking, incoming ones, with their stock.move rows."""
+"""Incoming stock.picking with its stock.move rows: goods receipts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import Document, Source, stamps
 from producers.odoo.values import Row, moment, number, ref, ref_name, text
-
-LINE = Child(
-    model="stock.move",
-    parent="picking_id",
-    fields=Fields(
-        (
-            "picking_id",
-            "product_id",
-            "product_uom_qty",
-            "product_qty",
-            "quantity",
-            "product_uom",
-            "picked",
-            "state",
-            "date",
-            "origin_returned_move_id",
-            "purchase_line_id",  # only with the purchase app
-            "write_date",
-        )
-    ),
-)
 
 
 @flat
@@ -47,7 +27,7 @@ def line(row: Row) -> dict[str, Any]:
     }
 
 
-def incoming(row: Row, moves: list[Row], source: Source) -> bool:
+def incoming(row: Row, moves: Sequence[Row], source: Source) -> bool:
     """Whether a picking receives goods: by its type's code, else by a move that an order line asked for."""
     if source.incoming_types is not None:
         return ref(row, "picking_type_id") in source.incoming_types
@@ -55,11 +35,8 @@ def incoming(row: Row, moves: list[Row], source: Source) -> bool:
 
 
 @flat
-def document(row: Row, lines: Lines, source: Source) -> Document | None:
-    """A receipt; None for deliveries and internal transfers."""
-    moves = list(lines.get(LINE.model, ()))
-    if not incoming(row, moves, source):
-        return None
+def receipt(row: Row, moves: Sequence[Row], source: Source) -> Document:
+    """A receipt, of a vendor's goods or of what a customer sends back."""
     order_id, backorder_id, return_id = (ref(row, name) for name in ("purchase_id", "backorder_id", "return_id"))
     body = {
         "name": text(row, "name"),
@@ -77,28 +54,3 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
         "lines": [line(one) for one in moves],
     }
     return Document("receipt", ref(row, "company_id"), body)
-
-
-MAPPING = Mapping(
-    model="stock.picking",
-    entities=("receipt",),
-    fields=Fields(
-        (
-            "name",
-            "state",
-            "partner_id",
-            "picking_type_id",
-            "scheduled_date",
-            "date_done",
-            "origin",
-            "purchase_id",  # related, with the purchase and stock apps
-            "user_id",
-            "backorder_id",
-            "return_id",
-            "company_id",
-            *STAMPS,
-        )
-    ),
-    children=(LINE,),
-    map=document,
-)

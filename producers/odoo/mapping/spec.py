@@ -14,6 +14,8 @@ FIRST_VERSION = 17
 LAST_VERSION = 19
 LAST_MEASURED = 18
 """What is said of versions above is from Odoo's documentation and source, not from a running server."""
+REFERENCE_POLLS = 12
+"""Reference data is read in every so many polls: once a minute when polling every 5 s."""
 # Read of every model: when, by whom.
 STAMPS = ("create_uid", "create_date", "write_uid", "write_date")
 
@@ -27,6 +29,7 @@ class Source:
     version: int
     hasher: AccountHasher
     incoming_types: frozenset[str] | None = None  # picking types that receive; None when they cannot be read
+    outgoing_types: frozenset[str] | None = None  # those that deliver; None as above
 
     def key(self, entity: str, record_id: str) -> str:
         """document_key of a record."""
@@ -97,8 +100,10 @@ class Mapping:
     """How one model is read and what it becomes.
 
     `stamped` is False for models whose changes Odoo writes without moving write_date (plain SQL, as for ir.cron): the
-    sweep then reads them whole, as no stamp tells what changed. `since` and `until` are the first and the last version
-    in which the model is a document of its own.
+    sweep then reads them whole, as no stamp tells what changed. `poll_whole` reads such a model whole in each poll too;
+    for small tables. `stamps` are the fields that say when a row was written, where it is not write_date alone.
+    `poll_every` n reads the model in every n-th poll only, from where the last reading ended: for reference data.
+    `since` and `until` are the first and the last version in which the model is a document of its own.
     """
 
     model: str
@@ -110,6 +115,9 @@ class Mapping:
     joined: tuple[Joined, ...] = ()
     context: MappingOf[str, Any] = field(default_factory=dict)
     stamped: bool = True
+    poll_whole: bool = False
+    poll_every: int = 1
+    stamps: tuple[str, ...] = ("write_date",)
     since: int = FIRST_VERSION
     until: int | None = None
 

@@ -6,7 +6,7 @@ a tree of units and `factor` says the inverse.
 
 from producers.odoo.errors import Malformed
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import REFERENCE_POLLS, STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, real, ref, text
 
 
@@ -50,5 +50,6 @@ MAPPING = Mapping(
         {17: ("category_id",), 18: ("category_id",), 19: ("parent_path",)},
     ),
     context={"active_test": False},
+    poll_every=REFERENCE_POLLS,
     map=document,
 )

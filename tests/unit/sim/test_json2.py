@@ -77,7 +77,7 @@ def test_reads_and_writes_have_named_arguments_and_plain_results(odoo: Simulated
         ("hr.expense.sheet", "search", {"domain": []}, 404, "werkzeug.exceptions.NotFound"),
         ("res.partner", "frobnicate", {}, 404, "werkzeug.exceptions.NotFound"),
         ("res.partner", "_search", {}, 403, "odoo.exceptions.AccessError"),
-        ("crm.lead", "search", {"domain": []}, 403, "odoo.exceptions.AccessError"),
+        ("crm.stage", "search", {"domain": []}, 403, "odoo.exceptions.AccessError"),
         ("res.partner", "write", {"ids": [1], "vals": {"name": "x"}}, 403, "odoo.exceptions.AccessError"),
         ("res.partner", "search", {}, 422, "werkzeug.exceptions.UnprocessableEntity"),
         ("res.partner", "search", {"domain": [], "nope": 1}, 422, "werkzeug.exceptions.UnprocessableEntity"),

@@ -92,7 +92,7 @@ def test_login_answers_false_and_execute_denies(client: Client) -> None:
 @pytest.mark.parametrize(
     ("who", "model", "method", "args", "name"),
     [
-        (SERVICE, "crm.lead", "search", [[]], "odoo.exceptions.AccessError"),
+        (SERVICE, "crm.stage", "search", [[]], "odoo.exceptions.AccessError"),
         (("auditor", "auditor"), "mail.tracking.value", "search", [[]], "odoo.exceptions.AccessError"),
         (SERVICE, "mail.message", "search_read", [[], ["tracking_value_ids"]], "odoo.exceptions.AccessError"),
         (SERVICE, "account.move", "write", [[1], {"ref": "x"}], "odoo.exceptions.AccessError"),

@@ -78,7 +78,7 @@ class FakeOdoo:
         found = [
             {"id": key, **{name: copy.deepcopy(row.get(name, False)) for name in fields}}
             for key, row in sorted(self.tables[model].items())
-            if all(self._matches(model, row, term) for term in domain)
+            if self._admits(model, row, domain)
         ]
         return found[:limit]
 
@@ -110,6 +110,17 @@ class FakeOdoo:
         if failure is not None:
             raise failure
 
+    def _admits(self, model: str, row: Row, domain: Sequence[Any]) -> bool:
+        """Whether a row matches a domain in Odoo's prefix notation, with `|` only."""
+        values: list[bool] = []
+        for term in reversed(domain):
+            if term == "|":
+                one, other = values.pop(), values.pop()
+                values.append(one or other)
+            else:
+                values.append(self._matches(model, row, term))
+        return all(values)
+
     def _matches(self, model: str, row: Row, term: Any) -> bool:
         field, operator, value = term
         mine = row.get(field)
@@ -122,7 +133,7 @@ class FakeOdoo:
         if operator == ">":
             return bool(mine > value)
         if operator == ">=":
-            return bool(mine >= value)
+            return bool(mine and mine >= value)
         if operator == "=":
             return mine == value or (value is False and not mine)
         raise AssertionError(f"the fake does not know {operator}")

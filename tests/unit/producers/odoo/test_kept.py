@@ -1,0 +1,97 @@
+"""How models that no stage reads are captured: seldom, whole where no stamp tells, and with few heartbeats."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from finwatch.runtime.clock import ManualClock
+from producers.odoo.capture import Capture, CaptureSettings
+from producers.odoo.mapping import BY_MODEL, MAPPINGS
+from producers.odoo.mapping.spec import REFERENCE_POLLS
+from tests.unit.producers.odoo.fakes import BrokerState, FakeBroker, FakeOdoo, encode
+
+START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+UNIT, CRON, JOB = "uom.uom", "ir.cron", "queue.job"
+
+
+def fake() -> FakeOdoo:
+    fields = {one: ("create_date", *BY_MODEL[one].fields.of(18)) for one in (UNIT, CRON, JOB)}
+    fields[JOB] = fields[JOB][1:]  # the model keeps no stamps
+    return FakeOdoo(START, fields)
+
+
+def capture(odoo: FakeOdoo, broker: FakeBroker, *models: str, **given: Any) -> Capture:
+    publisher = broker.publisher(None, 0)
+    options: dict[str, Any] = {"models": models, "partitions": 3, "languages": ("en_US",), "sweep_interval": 0.0}
+    return Capture(
+        odoo,
+        publisher,
+        ManualClock(START),
+        CaptureSettings(source="erp", database="db", account_key=b"k" * 32, **(options | given)),
+        encode=encode,
+        state=BrokerState(broker, publisher),
+    )
+
+
+def states(broker: FakeBroker, record: str) -> list[dict[str, Any]]:
+    return [content for name, content in broker.records() if name == f"finwatch.{record}"]
+
+
+def test_reference_data_is_read_in_every_so_many_polls_and_loses_nothing() -> None:
+    odoo, broker = fake(), FakeBroker()
+    unit = {"id": 1, "name": "Units", "factor": 1.0, "create_date": "2026-11-01 08:00:00"}
+    odoo.put(UNIT, unit, START - timedelta(days=1))
+    subject = capture(odoo, broker, UNIT)
+    subject.snapshot()
+    subject.poll()
+    odoo.put(UNIT, unit | {"name": "Pieces"}, START + timedelta(seconds=1))
+    odoo.now = START + timedelta(minutes=30)  # far beyond an overlap
+    published = [subject.poll() for _ in range(REFERENCE_POLLS)]
+    assert published == [0] * (REFERENCE_POLLS - 1) + [1]
+    assert [state["name"] for state in states(broker, "Unit")] == ["Units", "Pieces"]
+
+
+def test_a_scheduled_action_is_read_whole_for_its_stamp_says_nothing() -> None:
+    odoo, broker = fake(), FakeBroker()
+    row = {"id": 4, "cron_name": "Feed", "failure_count": 0, "nextcall": "2026-11-02 09:00:00"}
+    odoo.put(CRON, row, START - timedelta(days=90))
+    subject = capture(odoo, broker, CRON)
+    subject.snapshot()
+    odoo.put(CRON, row | {"failure_count": 1}, START - timedelta(days=90))  # by SQL: the stamp stays
+    assert subject.poll() == 1
+    assert subject.poll() == 0  # as it was: nothing is published of it
+    assert [state["failures"] for state in states(broker, "ScheduledAction")] == [0, 1]
+
+
+def test_a_model_without_stamps_is_read_by_its_own_dates() -> None:
+    odoo, broker = fake(), FakeBroker()
+    job = {"id": 9, "state": "enqueued", "date_created": "2026-11-02 07:00:00", "date_enqueued": "2026-11-02 07:00:01"}
+    odoo.put(JOB, job, START)
+    del odoo.tables[JOB][9]["write_date"]
+    subject = capture(odoo, broker, JOB)
+    subject.snapshot()
+    done = job | {"state": "done", "date_done": "2026-11-02 08:00:05"}
+    odoo.put(JOB, done, START)
+    del odoo.tables[JOB][9]["write_date"]
+    odoo.now = START + timedelta(seconds=10)
+    assert subject.poll() == 1
+    assert [state["state"] for state in states(broker, "QueueJob")] == ["enqueued", "done"]
+    last = states(broker, "QueueJob")[-1]
+    assert last["source_write_date"] == START + timedelta(seconds=5)  # the latest of its dates
+
+
+def test_what_no_stage_reads_has_one_heartbeat_and_no_event_of_its_creation() -> None:
+    odoo, broker = fake(), FakeBroker()
+    odoo.put(UNIT, {"id": 1, "name": "Units", "factor": 1.0, "create_date": "2026-11-01 08:00:00"}, START)
+    subject = capture(odoo, broker, UNIT)
+    subject.snapshot()
+    subject.poll()
+    assert len(broker.heartbeats()) == 1
+    assert {name for name, _ in broker.records()} == {"finwatch.Unit"}
+
+
+def test_what_is_watched_is_polled_each_time() -> None:
+    from finwatch.runtime.topics import WATCHED_ENTITIES
+
+    assert all(one.poll_every == 1 for one in MAPPINGS if set(one.entities) & set(WATCHED_ENTITIES))
