@@ -85,7 +85,7 @@ def explain(client: Client, settings: Settings, wanted: str) -> dict[str, Any]:
     """
     finding = _stored(client, wanted)
     keys = finding["document_keys"]
-    timeline = _timeline(client, keys)
+    timeline = _timeline(client, keys, finding["evidence"])
     rests_on = [
         event
         for evidence in finding["evidence"]
@@ -136,7 +136,8 @@ def _versions(client: Client, finding_id: str) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _timeline(client: Client, keys: Sequence[str]) -> list[dict[str, Any]]:
+def _timeline(client: Client, keys: Sequence[str], evidence: Sequence[str]) -> list[dict[str, Any]]:
+    """Events of the documents, and of others (a receipt, say) that the finding rests on."""
     columns = (
         "occurred_at",
         "observed_at",
@@ -156,8 +157,10 @@ def _timeline(client: Client, keys: Sequence[str]) -> list[dict[str, Any]]:
         "SELECT occurred_at, observed_at, document_key, event_id, "
         "coalesce(nullIf(label, ''), activity, if(op = 'd', 'deleted', if(op = 'c', 'created', 'content'))) AS what, "
         "actor, mode, topic, partition, offset, incarnation, source_model, record_id "
-        "FROM event_log FINAL WHERE document_key IN {keys:Array(String)} ORDER BY occurred_at, observed_at, offset",
-        parameters={"keys": list(keys)},
+        "FROM event_log FINAL WHERE document_key IN {keys:Array(String)} "
+        "OR arrayExists(id -> startsWith(event_id, id), {evidence:Array(String)}) "
+        "ORDER BY occurred_at, observed_at, offset",
+        parameters={"keys": list(keys), "evidence": [one for one in evidence if one]},
     ).result_rows
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
