@@ -2,7 +2,8 @@
 
 A step opens when a document asks for a decision (by policy) and closes with the decision. Every decision makes exactly
 one decided step: where nobody was seen waiting, the step begins and ends with it and has no length. A second request
-while a step is open is a re-route: it keeps the step, its age and who was asked first.
+while a step is open is a re-route: it keeps the step, its age and who was asked first. Who is responsible now follows
+from who was asked, the policy's matrix, delegations, absences and fallback approver, and changes as time passes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from finwatch.domain.calendar import Calendar
-from finwatch.domain.documents import Fact
+from finwatch.domain.documents import Content, Fact
 from finwatch.domain.policy import ApprovalRule, Reaction
+from finwatch.domain.policy.authority import SOURCE
 
 STUCK = "stuck"
 
@@ -53,6 +55,12 @@ class StepState(Struct, array_like=True):
     version: int = 0
     counted: str = ""
     replanned: int = 0  # when another policy moved its due time
+    asked: str | None = None  # whom the source names; the matrix where it names nobody
+    by_source: bool = False
+    asks: str | None = None  # the role that was asked to begin with
+    route: str | None = None  # why ``person`` is responsible
+    turn: int = 0  # when somebody else becomes responsible by itself; 0 for never
+    band: str | None = None  # of the amount
 
     @property
     def open(self) -> bool:
@@ -110,9 +118,7 @@ def apply(steps: Steps, fact: Fact, reaction: Reaction, calendar: Calendar) -> l
         waiting = None
     if reaction.opens:
         if waiting is not None:
-            if fact.responsible is not None and fact.responsible != waiting.person:
-                waiting.person = fact.responsible
-                waiting.asked_first = waiting.asked_first or fact.responsible
+            if ask(waiting, fact.responsible):
                 touched.append(waiting)
         else:
             opened = _new(steps, fact, rule, reaction.asks, waited=True)
@@ -130,6 +136,38 @@ def fire(step: StepState, now: int) -> bool:
     at = max(step.due, step.replanned)
     step.fired = [*step.fired, Fired(STUCK, step.due, at, at=at)]
     return True
+
+
+def ask(step: StepState, person: str | None) -> bool:
+    """The source asks a person (another one than before: a re-route). Returns True when that is new."""
+    if person is None or (step.by_source and person == step.asked):
+        return False
+    step.asked, step.by_source = person, True
+    step.person, step.route = person, SOURCE
+    return True
+
+
+def assign(step: StepState, rule: ApprovalRule | None, content: Content, calendar: Calendar, at: int) -> None:
+    """Say who is responsible for a step that waits (or waited, at the time of its decision), by the policy.
+
+    ``at``: the source's time. Who was asked first is the first that anybody named, before anybody stood in.
+    """
+    if not step.waited or rule is None:
+        return
+    authority = rule.authority
+    if not step.by_source:
+        ask(step, content.responsible)
+    line = authority.line(content.amount, content.document_type) if authority.matrix else None
+    if not step.by_source:
+        step.asked = None if line is None else line.person
+    role = step.asks if line is None else line.role
+    found = authority.responsible(step.asked, step.by_source, role, step.started, step.decided or at, calendar)
+    if step.open:
+        step.role = found.role
+    step.person, step.route = found.person, found.route
+    step.turn = found.turn if step.open else 0
+    step.asked_first = step.asked_first or step.asked or step.person
+    step.band = authority.band(content.amount)
 
 
 def replan(step: StepState, rule: ApprovalRule | None, calendar: Calendar, at: int) -> bool:
@@ -154,7 +192,19 @@ def replan(step: StepState, rule: ApprovalRule | None, calendar: Calendar, at: i
 def _new(steps: Steps, fact: Fact, rule: ApprovalRule, role: str | None, *, waited: bool) -> StepState:
     person = fact.responsible if waited else None
     step = StepState(
-        steps.next_ordinal, fact.step or rule.step, role, person, person, fact.at, fact.event_id, waited, fired=[]
+        steps.next_ordinal,
+        fact.step or rule.step,
+        role,
+        person,
+        person,
+        fact.at,
+        fact.event_id,
+        waited,
+        fired=[],
+        asked=person,
+        by_source=person is not None,
+        asks=role,
+        route=None if person is None else SOURCE,
     )
     steps.next_ordinal += 1
     for other in steps.steps:

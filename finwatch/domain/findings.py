@@ -13,10 +13,13 @@ from finwatch.domain.calendar import SECOND, Calendar
 from finwatch.domain.documents import Content
 from finwatch.domain.exceptions import RULES, ExceptionState
 from finwatch.domain.identity import clock_id, deadline_finding_id, document_finding_id, exception_id, step_id
+from finwatch.domain.kpis import BANDS
 from finwatch.domain.policy import ApprovalSection, ClockRule, ExceptionSection
 from finwatch.domain.records import Clock, ExceptionRecord, Finding, Step
 from finwatch.domain.sla import ClockState
 
+AGES = tuple(lower for _, lower in BANDS if lower)
+"""Business days that part the bands of ages."""
 APPROVALS, SLA, EXCEPTIONS, DUPLICATES = "approvals", "sla", "exceptions", "duplicates"
 
 
@@ -61,6 +64,9 @@ def step_record(subject: Subject, step: StepState, content: Content, calendar: C
         [step.start_id] if not decided or step.end_id == step.start_id else [step.start_id, step.end_id],
         step.retracted,
         updated,
+        step.route,
+        step.band,
+        [calendar.add(step.started, days * calendar.day_length) for days in AGES] if step.open else [],
     )
 
 

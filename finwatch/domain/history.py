@@ -54,8 +54,11 @@ class Machine(Struct, array_like=True):
                 due = at
         if self.steps.steps:
             step = self.steps.waiting()
-            if step is not None and step.due and (due == 0 or step.due < due) and not step.stuck:
-                due = step.due
+            if step is not None:
+                if step.due and (due == 0 or step.due < due) and not step.stuck:
+                    due = step.due
+                if step.turn and (due == 0 or step.turn < due):
+                    due = step.turn
         return due or None
 
 
@@ -153,7 +156,7 @@ def advance(machine: Machine, policy: Policy, calendar: Calendar, content: Conte
                 touched.clocks.append(name)
                 touched.flags = _overdue(machine, rule.section.exception, clock) or touched.flags
     step = machine.steps.waiting()
-    if step is not None and approvals.fire(step, now):
+    if step is not None and (approvals.fire(step, now) or 0 < step.turn <= now):
         touched.steps.append(step)
     return touched
 
@@ -181,8 +184,11 @@ def cross(machine: Machine, old: Regime, new: Regime, entity: str, content: Cont
             if name not in touched.clocks:
                 touched.clocks.append(name)
     step = machine.steps.waiting()
-    if step is not None and approvals.replan(step, new.policy.approvals.get(entity), new.calendar, at):
-        touched.add_step(step)
+    if step is not None:
+        old_rule, rule_now = old.policy.approvals.get(entity), new.policy.approvals.get(entity)
+        moved = approvals.replan(step, rule_now, new.calendar, at)
+        if moved or (old_rule and old_rule.authority) != (rule_now and rule_now.authority):
+            touched.add_step(step)
     after = advance(machine, new.policy, new.calendar, content, at)
     touched.join(after)
     return touched
@@ -232,7 +238,18 @@ def settle(old: Machine, new: Machine, at: int) -> Touched:
             continue
         step.version, step.counted = was.version, was.counted
         step.asked_first = step.asked_first or was.asked_first
-        step.person = step.person or was.person
+        if not step.by_source and was.by_source:
+            step.asked, step.by_source = was.asked, True
+        if step.open and was.open:  # who is responsible by now follows from the time, not from the facts
+            step.person, step.role, step.route, step.turn, step.band = (
+                was.person,
+                was.role,
+                was.route,
+                was.turn,
+                was.band,
+            )
+        else:
+            step.person, step.route, step.band = step.person or was.person, was.route, was.band
         _settle_fired(was.fired, step.fired, at)
         if step != was:
             touched.steps.append(step)

@@ -42,6 +42,7 @@ class Step(Struct, gc=False):
     updated_at: int
     route: str | None = None
     amount_band: str | None = None
+    ages_at: list[int] = []
 
 
 class Clock(Struct, gc=False):

@@ -25,6 +25,7 @@ _SIMPLE: Mapping[str, pl.DataType] = {
     "Date32": pl.Date(),
     "DateTime64(6, 'UTC')": pl.Datetime("us", "UTC"),
     "Array(String)": pl.List(pl.String()),
+    "Array(DateTime64(6, 'UTC'))": pl.List(pl.Datetime("us", "UTC")),
 }
 # String columns that hold bytes, which are no text.
 _BYTES = frozenset({(RAW, "key"), (RAW, "value"), ("dead_letter_log", "key"), ("dead_letter_log", "value")})

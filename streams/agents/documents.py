@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from finwatch.domain import exceptions, findings, history
+from finwatch.domain import approvals, exceptions, findings, history
 from finwatch.domain.approvals import StepState
 from finwatch.domain.calendar import DAY, Calendar
 from finwatch.domain.documents import (
@@ -37,7 +37,7 @@ from finwatch.domain.exceptions import ExceptionState
 from finwatch.domain.findings import Subject
 from finwatch.domain.history import Machine, Regime, Touched
 from finwatch.domain.identity import parse_document_key
-from finwatch.domain.policy import ExceptionSection, Policy, PolicySet
+from finwatch.domain.policy import ApprovalRule, ExceptionSection, Policy, PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOPICS
 from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
@@ -217,7 +217,7 @@ class DocumentsStage:
                 one = history.apply(row.machine, fact, entity, policy, calendar, row.content)
                 touched = one if touched is None else touched if one is None else _joined(touched, one)
         if content_changed:
-            touched = _reroute(row, old, touched)
+            touched = _reroute(row, old, touched, policy.approvals.get(entity))
         if len(row.facts) > _FACTS_KEPT:
             _fold(row, entity, scope.regimes)
         if touched is None and not content_changed and not new:
@@ -409,13 +409,10 @@ class DocumentsStage:
         content = row.content
         if touched is not None and (touched.steps or touched.clocks):
             for step in touched.steps:
-                if step.person is None and step.waited:
-                    step.person = content.responsible
-                if step.asked_first is None:
-                    step.asked_first = step.person
+                rule = policy.approvals.get(entity)
+                approvals.assign(step, rule, content, calendar, max(row.at, row.now))
                 step.version += 1
                 view.emit(STEP, document, findings.step_record(subject, step, content, calendar, label))
-                rule = policy.approvals.get(entity)
                 for fired in step.fired:
                     if fired.said != fired.status:
                         fired.version += 1
@@ -621,15 +618,22 @@ def _take_status(row: DocumentState, event: Event, field: str, value: str) -> bo
     return not superseded(row.facts, fact) and not insert(row.facts, fact)
 
 
-def _reroute(row: DocumentState, old: Content, touched: Touched | None) -> Touched | None:
-    """Another person is responsible: the open step goes to that person, and keeps its age and who was asked first."""
-    person = row.content.responsible
-    if person is None or person == old.responsible:
+def _reroute(row: DocumentState, old: Content, touched: Touched | None, rule: ApprovalRule | None) -> Touched | None:
+    """Another person or line of the matrix is asked: the open step keeps its age and who was asked first."""
+    content = row.content
+    if (content.responsible, content.amount, content.document_type) == (
+        old.responsible,
+        old.amount,
+        old.document_type,
+    ):
         return touched
     waiting = row.machine.steps.waiting()
-    if waiting is None or person == waiting.person:
+    if waiting is None or rule is None:
         return touched
-    waiting.person = person
+    line, was = (rule.authority.line(c.amount, c.document_type) for c in (content, old))
+    named = content.responsible != old.responsible and approvals.ask(waiting, content.responsible)
+    if not named and line == was and rule.authority.band(content.amount) == waiting.band:
+        return touched
     if touched is None:
         return Touched([waiting], [], False)
     if not any(step is waiting for step in touched.steps):

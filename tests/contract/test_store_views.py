@@ -71,6 +71,17 @@ VIEWS = {
         | {"document_key", "source", "record_id", "company_id", "deleted", "op", "occurred_at", "observed_at"}
         for entity in KEPT_ENTITIES
     },
+    "approval_ageing": {
+        "step_id",
+        "person",
+        "asked_first",
+        "role",
+        "company_id",
+        "entity",
+        "document_type",
+        "amount_band",
+    }
+    | {"band", "wall_seconds", "seen_at", "route"},
     "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
     | {"capture_seconds", "publish_seconds", "store_seconds", "heartbeat_at"},
 }
@@ -173,3 +184,22 @@ def test_a_policy_change_shows_once_and_is_drawn_beside_the_figures(client: Any)
     sql = expand(Sql(POLICY_CHANGES).sql, everything=True).replace("FROM policy_", "FROM finwatch.policy_")
     ((_, title, text, tags),) = client.query(sql).result_rows
     assert (title, text, tags) == ("Policy default@2+ab", "why\nclock x: taken out", "default")
+
+
+def test_open_approvals_are_as_old_as_their_source_says(client: Any) -> None:
+    client.command(
+        "INSERT INTO finwatch.step_states (step_id, version, document_key, source, entity, company_id, step, role, "
+        "person, asked_first, started_at, amount_band, ages_at) VALUES ('s1', 1, 'aged:bill:1', 'aged', 'bill', '1', "
+        "'validation', 'clerk', '7', '5', '2026-03-02 09:00:00', '0-1000', ['2026-03-03 09:00:00', "
+        "'2026-03-05 09:00:00', '2026-03-09 09:00:00', '2026-03-16 09:00:00'])"
+    )
+    client.command(
+        "INSERT INTO finwatch.event_log (event_id, source, observed_at) VALUES ('e', 'aged', '2026-03-04 10:00:00')"
+    )
+    columns = "person, asked_first, amount_band, band, wall_seconds"
+    asked = f"SELECT {columns} FROM finwatch.approval_ageing WHERE source = 'aged'"
+    assert client.query(asked).result_rows == [("7", "5", "0-1000", "1-3", 49 * 3600.0)]
+    client.command(
+        "INSERT INTO finwatch.heartbeats (source, at, topic, partition) VALUES ('aged', '2026-03-20 09:00:00', 't', 0)"
+    )
+    assert client.query(asked).result_rows[0][3] == ">10", "time goes on without events"

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
+from finwatch.domain.policy.authority import (
+    NO_AUTHORITY,
+    Authority,
+    AuthoritySection,
+    Away,
+    FallbackSection,
+    compile_authority,
+)
 from finwatch.domain.policy.conditions import Condition, Opening, check_conditions
 from finwatch.domain.policy.section import Duration, Section, Severity, parse_duration
 
@@ -11,7 +21,11 @@ Ending = Literal["approved", "rejected", "withdrawn", "cancelled"]
 
 
 class ApprovalSection(Section, frozen=True):
-    """One approval of one entity: what opens a wait for a decision and what decides it."""
+    """One approval of one entity: what opens a wait for a decision and what decides it.
+
+    ``matrix``: who should decide where the source names nobody, and in which role; ``fallback``: who decides in the
+    end; ``bands``: where amounts are cut for figures, for example ``[1000, 10000]``. See ``authority``.
+    """
 
     entity: str
     step: str
@@ -22,6 +36,9 @@ class ApprovalSection(Section, frozen=True):
     severity: Severity = "medium"
     owner: str = "process_owner"
     next_action: str = "Ask the approver to decide, or delegate."
+    matrix: list[AuthoritySection] = []
+    fallback: FallbackSection | None = None
+    bands: list[Decimal] = []
 
     def check(self, path: str) -> None:
         """Raise PolicyError for an empty condition or a duration that is none."""
@@ -39,14 +56,18 @@ class ApprovalRule(NamedTuple):
     role: str | None
     stuck_after: Duration | None
     section: ApprovalSection
+    authority: Authority
 
 
-def compile_approval(section: ApprovalSection, path: str) -> ApprovalRule:
+def compile_approval(section: ApprovalSection, away: Mapping[str, tuple[Away, ...]], path: str) -> ApprovalRule:
     """The rule of a section. Raises PolicyError."""
     section.check(path)
     stuck = None if section.stuck_after is None else parse_duration(section.stuck_after, f"{path}.stuck_after")
-    return ApprovalRule(section.step, section.role, stuck, section)
+    authority = compile_authority(section.matrix, section.fallback, section.bands, away, path)
+    return ApprovalRule(section.step, section.role, stuck, section, authority)
 
 
-ANY_APPROVAL = ApprovalRule("approval", None, None, ApprovalSection(entity="*", step="approval", opens=[], ends={}))
+ANY_APPROVAL = ApprovalRule(
+    "approval", None, None, ApprovalSection(entity="*", step="approval", opens=[], ends={}), NO_AUTHORITY
+)
 """Of an entity for which the policy has no approval: a decision that the source tells of is a step all the same."""

@@ -10,6 +10,7 @@ import msgspec
 
 from finwatch.domain.calendar import Calendar, day_number
 from finwatch.domain.policy.approvals import ANY_APPROVAL, ApprovalRule, ApprovalSection, compile_approval
+from finwatch.domain.policy.authority import compile_away
 from finwatch.domain.policy.calendars import build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, compile_clock
 from finwatch.domain.policy.conditions import FactKind, check_conditions, matches
@@ -62,6 +63,7 @@ class Policy:
                 raise PolicyError(path, f"no calendar is named {name!r}")
         self._company = {c: self.calendars[n] for c, n in document.company_calendars.items()}
         self._default = self.calendars[document.calendar]
+        self._away = compile_away(document.delegations, document.absences, self._default)
         self.approvals: dict[str, ApprovalRule] = {}
         for i, approval in enumerate(document.approvals):
             self._add_approval(approval, f"$.approvals[{i}]")
@@ -195,7 +197,7 @@ class Policy:
     def _add_approval(self, section: ApprovalSection, path: str) -> None:
         if section.entity in self.approvals:
             raise PolicyError(path, f"a second approval of {section.entity}; one an entity")
-        self.approvals[section.entity] = compile_approval(section, path)
+        self.approvals[section.entity] = compile_approval(section, self._away, path)
 
     def _add_clock(self, section: ClockSection, path: str) -> None:
         if section.name in self.clocks:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import field
 
 from finwatch.domain.policy.approvals import ApprovalSection
+from finwatch.domain.policy.authority import AbsenceSection, DelegationSection
 from finwatch.domain.policy.calendars import CalendarSection, with_country_days
 from finwatch.domain.policy.clocks import ClockSection
 from finwatch.domain.policy.conditions import Condition
@@ -39,6 +40,8 @@ class PolicyDocument(Section, frozen=True):
     companies: dict[str, dict[str, Any]] = {}
     closed: dict[str, list[Condition]] = {}
     approvals: list[ApprovalSection] = []
+    delegations: list[DelegationSection] = []
+    absences: list[AbsenceSection] = []
     clocks: list[ClockSection] = []
     exceptions: dict[str, ExceptionSection] = {}
     duplicates: DuplicatesSection = field(default_factory=DuplicatesSection)

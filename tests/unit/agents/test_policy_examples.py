@@ -11,7 +11,7 @@ import pytest
 import finwatch
 from finwatch.domain.policy import PolicySet
 from finwatch.runtime.policies import load_policy
-from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
 from streams.agents.registry import documents_stage
 from streams.agents.replay import Replay
 from tests.unit.agents.world import at, bill, expense, latest, moved, order
@@ -87,3 +87,37 @@ def test_an_example_can_be_published_and_read_back(example: str) -> None:
     policy = load_policy(EXAMPLES / f"{example}.yaml")
     again = parse_content(policy.content)
     assert (again.label, again.document) == (policy.label, policy.document)
+
+
+def step(replay: Replay) -> Any:
+    (found,) = latest(replay.outputs(STEP), "step_id").values()
+    return found
+
+
+def test_group_says_who_is_asked_who_stands_in_and_who_decided() -> None:
+    replay = stage("group", "purchase_order")
+    replay.feed([order("1", "2026-07-02 08:00", state="to approve", amount_total=Decimal(80_000))])  # a Thursday
+    first = step(replay)
+    assert (first.person, first.asked_first, first.role, first.route) == ("13", "13", "managing_director", "matrix")
+    assert (first.amount_band, len(first.ages_at)) == (">50000", 4)
+    replay.heartbeat("odoo", at("2026-07-06 06:00"), "log")  # the leave begins, and nothing else happens
+    away = step(replay)
+    assert (away.person, away.asked_first, away.route) == ("12", "13", "delegation")
+    replay.heartbeat("odoo", at("2026-07-07 12:00"), "log")  # three business days
+    last = step(replay)
+    assert (last.person, last.role, last.route) == ("14", "finance_director", "fallback")
+    assert last.started_at == first.started_at
+    replay.feed([moved("purchase_order", "1", "2026-07-08 08:00", "approved", "to approve", "purchase", actor="12")])
+    done = step(replay)
+    assert (done.asked_first, done.person, done.decided_by, done.decision) == ("13", "14", "12", "approved")
+    assert done.ages_at == []
+
+
+def test_group_asks_another_when_the_amount_changes_and_keeps_the_age() -> None:
+    replay = stage("group", "purchase_order")
+    replay.feed([order("1", "2026-06-02 08:00", state="to approve", amount_total=Decimal(900))])
+    replay.feed([order("1", "2026-06-03 08:00", state="to approve", amount_total=Decimal(9000))])
+    moved_on = step(replay)
+    assert (moved_on.person, moved_on.asked_first, moved_on.role) == ("12", "11", "head_of_procurement")
+    assert moved_on.started_at == at("2026-06-02 08:00")
+    assert moved_on.amount_band == "5000-50000"
