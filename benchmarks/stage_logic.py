@@ -42,6 +42,10 @@ KINDS = (
 )
 
 
+_HANDS = {"posted": "8", "paid": "9"}
+"""Duties are apart, as they are on nearly every bill."""
+
+
 def _header(number: int, turn: int, at: int) -> dict[str, Any]:
     return {
         "event_id": deterministic_id("benchmark", number, turn),
@@ -80,6 +84,7 @@ def _bill(number: int, turn: int, at: int, amount: str, state: str = "draft", pa
 
 def _moved(number: int, turn: int, at: int, activity: str, field: str, old: str, new: str) -> Transition:
     header = _header(number, turn, at)
+    header["actor"] = _HANDS.get(activity, header["actor"])
     return Transition(**header, activity=activity, label=new, field=field, old_value=old, new_value=new)
 
 

@@ -83,6 +83,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             "A posted bill is set back to draft and cancelled.",
         ),
         _rule(
+            "deleted_after_posting",
+            "It was deleted after it had been posted.",
+            "A posted document, or one set back to draft after posting, is gone from the source. Odoo keeps no trace "
+            "of it and gives its number to another document.",
+            ("bill", "transition.state"),
+            "A posted bill is set back to draft and deleted.",
+        ),
+        _rule(
             "reset_to_draft",
             "It was set back to draft after it had been posted.",
             "The state went from posted to draft. It is over when the document is posted again.",
@@ -122,7 +130,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     )
 )
 HISTORY_TYPES = frozenset(
-    {"rejected_step", "overdue", "cancelled_after_posting", "reset_to_draft", "approval_by_creator"}
+    {
+        "rejected_step",
+        "overdue",
+        "cancelled_after_posting",
+        "deleted_after_posting",
+        "reset_to_draft",
+        "approval_by_creator",
+    }
 )
 NO_PROBLEMS: frozenset[str] = frozenset()
 _WITH_PROBLEMS = frozenset({"bill", "payment", "purchase_order"})
@@ -176,6 +191,8 @@ def raise_flags(
             changed = _raise(flags, "approval_by_creator", fact, asked) or changed
         elif "approval_by_creator" in flags and fact.actor is not None:
             changed = _lower(flags, "approval_by_creator", fact) or changed
+    if fact.activity == "deleted" and (before in _POSTED or _lasts(flags, "reset_to_draft")):
+        changed = _raise(flags, "deleted_after_posting", fact) or changed
     if fact.field == STATE and fact.after is not None:
         after = fact.after
         if before in _POSTED and after == "draft":
@@ -185,6 +202,7 @@ def raise_flags(
         elif flags and after in _POSTED:
             changed = _lower(flags, "reset_to_draft", fact) or changed
             changed = _lower(flags, "cancelled_after_posting", fact) or changed
+            changed = _lower(flags, "deleted_after_posting", fact) or changed  # it was not gone after all
     return changed
 
 

@@ -121,7 +121,7 @@ def apply(
         steps = approvals.apply(machine.steps, fact, reaction, calendar)
     clocks: list[str] = []
     flagged = False
-    if machine.flags or reaction.ending is not None or fact.field == STATE:
+    if machine.flags or reaction.ending is not None or fact.field == STATE or activity == "deleted":
         flagged = exceptions.raise_flags(machine.flags, fact, before, reaction, machine.creator, machine.asked)
     if activity == "submitted":
         machine.asked = True

@@ -62,8 +62,12 @@ def settle(
     source: str,
     policy: str,
     at: int,
+    only: set[str] | None = None,
 ) -> list[tuple[Said, Finding]]:
-    """Bring ``said`` in line with the verdicts; returns the findings to publish. ``at``: event time of the change."""
+    """Bring ``said`` in line with the verdicts; returns the findings to publish. ``at``: event time of the change.
+
+    ``only``: the verdicts are all there are on these documents (a finding's first one); the others stand.
+    """
     changed: list[tuple[Said, Finding]] = []
     met = set()
     for verdict in verdicts:
@@ -112,6 +116,8 @@ def settle(
         changed.append((was, was.last))
     for identity, was in said.items():
         if identity in met or was.status == "retracted" or was.last is None:
+            continue
+        if only is not None and was.last.document_keys[0] not in only:
             continue
         was.version += 1
         was.status = "retracted"

@@ -380,7 +380,7 @@ class Company:
             with self._as(validator) as tx:
                 actions.post_move(tx, bill)
         if kind is LabelKind.BILL_DELETED:  # reset, then deleted: its number comes again
-            yield hours.after(self._now, random.uniform(0.2, 1))
+            yield hours.after(self._now, random.uniform(1.5, 4))
             number = str(self.db.tables["account.move"].rows[bill]["name"])
             with self._as(validator) as tx:
                 actions.draft_move(tx, bill)

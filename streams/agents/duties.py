@@ -74,18 +74,27 @@ class BillDuties:
         paid = change.machine.payment_state in _PAID and not change.deleted and change.content.state == "posted"
         if not paid and row is None:
             return
-        acts = acts_of("bill", change.facts, {} if row is None else row.acts)
         section, content, subject = change.policy.document.duties, change.content, change.subject
+        if row is None and not section.same_person:
+            people = [fact.actor for fact in change.facts if fact.actor is not None]
+            if len(set(people)) == len(people):
+                return  # nobody did two things: what nearly every bill looks like
+        acts = acts_of("bill", change.facts, {} if row is None else row.acts)
+        about = crc32(repr((content.amount, content.currency, content.document_type, paid)).encode())
+        if row is not None and row.acts == acts and row.about == about:
+            return
         found = (
             conflicts.on_bill(subject.document_key, subject.company_id, acts, content.amount, content.currency, section)
             if paid and content.document_type != "in_refund"
             else ()
         )
         said = {} if row is None else row.said
-        changed = settle(said, found, RULES, section.handled(), subject.source, change.policy.label, change.occurred_at)
+        changed = settle(
+            said, found, RULES, change.policy.handling, subject.source, change.policy.label, change.occurred_at
+        )
         if said:
             publish(change.view, subject.source, changed)
-            change.view.put(key, BillRow(acts, said))
+            change.view.put(key, BillRow(acts, said, about))
 
 
 class BillRow(Struct, array_like=True):
@@ -93,6 +102,7 @@ class BillRow(Struct, array_like=True):
 
     acts: dict[str, Act] = {}
     said: dict[str, Said] = {}
+    about: int = 0  # a checksum of what else the verdicts rest on
 
 
 class VendorFacts:
@@ -128,6 +138,9 @@ class PersonFacts:
         if subject.entity == "purchase_order" and change.content_changed:
             person = content.created_by
             asked = person is not None and content.state in _ASKED and not change.deleted
+            asked = (
+                asked and content.amount is not None and people.is_part(content.amount, change.policy.document.duties)
+            )
             if asked and content.created_at is not None:
                 told = Told(content.created_at, person)
                 key = f"{PERSON}:{subject.source}:{person}"
@@ -335,7 +348,7 @@ class VendorActivity:
         if told is None:
             if was is None:
                 return False
-            was.version, was.live = fact.version, False
+            kept[fact.document_key] = structs.replace(was, version=fact.version, live=False)  # type: ignore[assignment]
         elif fact.entity == "bank_account":
             vendor.accounts[fact.document_key] = Account(
                 fact.version, True, told.at, told.person, told.hands.get("made", fact.event_id), told.changes
@@ -357,8 +370,12 @@ class VendorActivity:
             vendor.bills[fact.document_key] = Billing(fact.version, True, told.account, told.at, told.hands)
         section = policy.document.duties
         vendors.forget(vendor)
-        found = (one for one in vendors.judge(vendor, section) if _there(vendor, one.documents))
-        changed = settle(vendor.said, found, RULES, section.handled(), fact.source, policy.label, fact.occurred_at)
+        # Only what this fact can change is judged again: a vendor may have thousands of payments.
+        touched = vendors.touched(vendor, fact.entity, fact.document_key, was)
+        found = (one for one in vendors.judge(vendor, section, touched) if _there(vendor, one.documents))
+        changed = settle(
+            vendor.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at, touched
+        )
         publish(view, fact.source, changed)
         view.put(fact.relation_key, vendor)
         return True
@@ -411,7 +428,7 @@ class PersonActivity:
         section = policy.document.duties
         people.forget(person, section)
         found = people.judge(fact.relation_key, person, section)
-        changed = settle(person.said, found, RULES, section.handled(), fact.source, policy.label, fact.occurred_at)
+        changed = settle(person.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
         publish(view, fact.source, changed)
         view.put(fact.relation_key, person)
         return True

@@ -241,8 +241,7 @@ class OrderChains:
             conflicts.on_chain(order, document.duties),
             conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
         )
-        handling = {**document.matching.handled(), **document.duties.handled()}
-        changed = settle(order.said, found, RULES, handling, fact.source, policy.label, fact.occurred_at)
+        changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
         publish(view, fact.source, changed)
         view.put(row_key, order)
         return True

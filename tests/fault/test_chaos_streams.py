@@ -23,7 +23,7 @@ import confluent_kafka as ck
 import pytest
 
 from finwatch.runtime.config import load_settings
-from finwatch.runtime.topics import DEAD_LETTER, TOPICS, state_topic
+from finwatch.runtime.topics import DEAD_LETTER, RELATION, TOPICS, state_topic
 from producers.odoo.records import RecordEncoder
 from schemas.codec import Decoder, Encoder
 from schemas.registry import EmbeddedRegistry
@@ -36,6 +36,7 @@ from streams.stage import Stage
 from tests.parts.counting import CountingStage, transition
 from tests.parts.finance_events import workload
 from tests.parts.kafka import Kafka
+from tests.parts.relation_facts import facts
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 8
@@ -67,6 +68,14 @@ def finance_events() -> Iterator[Event]:
     encode = RecordEncoder(EmbeddedRegistry())
     for topic, key, name, columns in workload(10_000_000):
         yield topic, zlib.crc32(key.encode()) % PARTITIONS, key.encode(), encode(name, columns)
+
+
+def relation_events() -> Iterator[Event]:
+    """Encoded facts of orders, vendors, persons and duplicate blocks, as the documents stage tells them."""
+    encode = Encoder(EmbeddedRegistry()).encode
+    for fact in facts():
+        key = fact.relation_key.encode()
+        yield RELATION, zlib.crc32(key) % PARTITIONS, key, encode(fact, "finwatch.Relation")
 
 
 class Load(threading.Thread):
@@ -319,21 +328,22 @@ def test_a_long_storm_changes_nothing(kafka: Kafka, tmp_path: Path) -> None:
 @pytest.mark.broker
 @pytest.mark.full
 @pytest.mark.timeout(500)
-def test_a_long_storm_changes_no_finding(tmp_path: Path) -> None:
-    """The documents stage itself, on a broker of its own because its topics have fixed names."""
+@pytest.mark.parametrize("name", ["documents", "relations"])
+def test_a_long_storm_changes_no_finding(name: str, tmp_path: Path) -> None:
+    """Each stage itself, on a broker of its own because its topics have fixed names."""
     broker = Kafka(tmp_path / "kafka")
     broker.start()
     try:
         for spec in TOPICS:
             _make(broker, spec.name, spec.config())
-        [stage] = stages_of(["documents"], load_settings())
-        outputs = [topic for topic in OUTPUTS if topic != DEAD_LETTER]
+        [stage] = stages_of([name], load_settings())
+        outputs = [topic for topic in OUTPUTS if topic != DEAD_LETTER and topic not in stage.topics]
         command = [
             sys.executable,
             "-c",
             "import sys; from finwatch.runtime.config import load_settings; from streams.app import run; "
             "from finwatch.runtime.logging import configure_logging; configure_logging('info', 'json'); "
-            "sys.exit(run(['documents'], load_settings()))",
+            f"sys.exit(run([{name!r}], load_settings()))",
         ]
         chaos(
             broker,
@@ -341,7 +351,7 @@ def test_a_long_storm_changes_no_finding(tmp_path: Path) -> None:
             stage,
             outputs,
             command,
-            finance_events(),
+            finance_events() if name == "documents" else relation_events(),
             seconds=float(os.environ.get("FINWATCH_CHAOS_SECONDS", "120")),
             seed=int(os.environ.get("FINWATCH_CHAOS_SEED", "3")),
             rate=300,

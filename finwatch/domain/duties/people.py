@@ -11,14 +11,12 @@ from finwatch.domain.calendar import DAY
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Said, Verdict, forget_said
 
-_FEW = 10
-"""Fewer orders than this are no habit."""
 _NAMED = 20
 """A finding names so many documents at most: the latest."""
 
 
 class Request(Struct, array_like=True):
-    """An order that a person made. ``amount``: gross, in its own currency."""
+    """An order that a person made, below the limit and not far from it. ``amount``: gross, in its own currency."""
 
     version: int
     live: bool
@@ -66,6 +64,12 @@ def forget(person: Person, settings: DutiesSection) -> None:
     forget_said(person.said, old | older)
 
 
+def is_part(amount: Decimal, settings: DutiesSection) -> bool:
+    """Whether an order of this amount may be a part of a split one: below the limit, and not far from it."""
+    limit = settings.split_limit
+    return limit is not None and limit * settings.split_part_percent / 100 <= amount < limit
+
+
 def judge(name: str, person: Person, settings: DutiesSection) -> Iterator[Verdict]:
     """Everything that is said of a person's documents. ``name``: the person's key."""
     if settings.split_limit is not None:
@@ -74,12 +78,11 @@ def judge(name: str, person: Person, settings: DutiesSection) -> Iterator[Verdic
 
 
 def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -> Iterator[Verdict]:
-    least = limit * settings.split_part_percent / 100
     live = sorted((one.at, key, one) for key, one in person.requests.items() if one.live and one.amount is not None)
-    parts = [(key, one) for _, key, one in live if one.amount is not None and least <= one.amount < limit]
     by_vendor: dict[tuple[str | None, str | None], list[tuple[str, Request]]] = {}
-    for key, one in parts:
-        by_vendor.setdefault((one.vendor, one.currency), []).append((key, one))
+    for _, key, one in live:
+        if one.amount is not None and is_part(one.amount, settings):
+            by_vendor.setdefault((one.vendor, one.currency), []).append((key, one))
     window = settings.split_days * DAY
     for group in by_vendor.values():
         start = 0
@@ -90,10 +93,9 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
             total = sum((one.amount or Decimal(0) for _, one in together), start=Decimal(0))
             if len(together) < 2 or total < limit:
                 continue
-            # Such orders may be what this person always makes: then they say nothing.
+            # Such orders may be what this person always makes: then two of them together say nothing.
             others = len(live) - len(together)
-            usual = len(parts) - len(together)
-            if others >= _FEW and usual * 100 > settings.split_usual_percent * others:
+            if Decimal(others * settings.split_days) / settings.baseline_days >= settings.split_usual:
                 continue
             share = f"{total * 100 / limit:.0f} %"
             last = together[-1][1]

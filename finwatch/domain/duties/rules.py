@@ -90,7 +90,7 @@ RULES = book(
             "duties.split_limit",
             "duties.split_days",
             "duties.split_part_percent",
-            "duties.split_usual_percent",
+            "duties.split_usual",
             "duties.baseline_days",
         ),
         "{number} orders to one vendor within {days} days come to {percent} of the limit, each is below it.",

@@ -14,7 +14,7 @@ from finwatch.domain.calendar import DAY
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Said, Verdict, forget_said
 
-KEPT_DAYS = 400
+KEPT_DAYS = 120
 """Bills and payments older than this, counted from the vendor's latest, are no longer looked at."""
 
 
@@ -70,6 +70,15 @@ class Vendor(Struct, array_like=True):
     payments: dict[str, Payment] = {}
     bills: dict[str, Billing] = {}
     said: dict[str, Said] = {}
+    named: list[str] = []  # accounts that bills named which are no longer looked at
+
+    def named_by(self, but: str = "") -> set[str | None]:
+        """Accounts that bills name, ``but`` one bill."""
+        found: set[str | None] = {
+            bill.account for key, bill in self.bills.items() if key != but and bill.live and bill.account is not None
+        }
+        found.update(self.named)
+        return found
 
 
 def forget(vendor: Vendor) -> None:
@@ -82,16 +91,39 @@ def forget(vendor: Vendor) -> None:
     gone |= {key for key, one in vendor.bills.items() if one.at < oldest}
     for key in gone:
         vendor.payments.pop(key, None)
-        vendor.bills.pop(key, None)
+        bill = vendor.bills.pop(key, None)
+        if bill is not None and bill.live and bill.account is not None and bill.account not in vendor.named:
+            vendor.named.append(bill.account)
     forget_said(vendor.said, gone)
 
 
-def judge(vendor: Vendor, settings: DutiesSection) -> Iterator[Verdict]:
-    """Everything that is said of a vendor's accounts and payments."""
-    yield from _accounts(vendor)
-    named = {bill.account for bill in vendor.bills.values() if bill.live and bill.account is not None}
-    for key, payment in vendor.payments.items():
-        if not payment.live or payment.account is None:
+def touched(vendor: Vendor, entity: str, key: str, before: Account | Payment | Billing | None) -> set[str] | None:
+    """Documents of which a new fact can change what is said; None: all of the vendor's.
+
+    ``before``: what was known of the fact's document. An account is all there is to say of a vendor's payments; a bill
+    that names another account than before may be what a payment lacked.
+    """
+    if entity == "payment":
+        return {key}
+    if entity == "bank_account":
+        return None
+    bill = vendor.bills.get(key)
+    named_before = before.account if isinstance(before, Billing) and before.live else None
+    named = bill.account if bill is not None and bill.live else None
+    others = vendor.named_by(key)
+    if {named, named_before} - {None} - others:
+        return None
+    return {payment for payment, one in vendor.payments.items() if key in one.bills}
+
+
+def judge(vendor: Vendor, settings: DutiesSection, only: set[str] | None = None) -> Iterator[Verdict]:
+    """Everything that is said of a vendor's accounts and payments; ``only``: of these documents."""
+    if only is None:
+        yield from _accounts(vendor)
+    named = vendor.named_by()
+    for key in vendor.payments if only is None else sorted(only):
+        payment = vendor.payments.get(key)
+        if payment is None or not payment.live or payment.account is None:
             continue
         yield from _soon_after_change(vendor, key, payment, settings)
         if named and payment.account not in named:

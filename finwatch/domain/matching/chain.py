@@ -108,11 +108,18 @@ class Chain(Struct, array_like=True):
 
     def counted_bills(self, drafts: bool) -> list[Bill]:
         """The bills that count, in the order in which they began to bill."""
-        return sorted(
-            (bill for bill in self.bills.values() if bill.live and (drafts or not bill.draft)),
-            key=lambda bill: (bill.at, bill.key),
-        )
+        found = [bill for bill in self.bills.values() if bill.live and (drafts or not bill.draft)]
+        if len(found) > 1:
+            found.sort(key=_began)
+        return found
 
     def done_receipts(self) -> list[Receipt]:
         """The receipts, in the order in which they were done."""
-        return sorted((r for r in self.receipts.values() if r.live), key=lambda r: (r.at, r.key))
+        found = [receipt for receipt in self.receipts.values() if receipt.live]
+        if len(found) > 1:
+            found.sort(key=_began)
+        return found
+
+
+def _began(one: Bill | Receipt) -> tuple[int, str]:
+    return one.at, one.key

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from finwatch.domain.matching.chain import Bill, BillLine, Order, OrderLine, ReceiptLine
 from finwatch.domain.matching.units import Table, currency_factor, unit_factor
 
+_ONE = Decimal(1)
+
 
 class Compared(NamedTuple):
     """Quantity in the order line's unit; price a unit of that and in the order's currency (millionths).
@@ -24,6 +26,8 @@ class Compared(NamedTuple):
 
 def billed(order: Order, line: OrderLine, bill: Bill, of: BillLine, units: Table) -> Compared:
     """A bill's line in the order line's terms."""
+    if (of.unit == line.unit or of.unit is None) and bill.currency == order.currency:
+        return Compared(line, of.quantity, of.price, _ONE)  # what nearly every line is
     factor = unit_factor(of.unit, line.unit, units)
     if factor is None:
         return Compared(line, 0, 0, Decimal(1), "unit")
@@ -36,6 +40,8 @@ def billed(order: Order, line: OrderLine, bill: Bill, of: BillLine, units: Table
 
 def received(line: OrderLine, of: ReceiptLine, units: Table) -> int | None:
     """A receipt's quantity in the order line's unit; None when the units do not convert."""
+    if of.unit == line.unit:
+        return of.quantity
     factor = unit_factor(of.unit, line.unit, units)
     return None if factor is None else round(of.quantity * factor)
 

@@ -17,6 +17,8 @@ def unordered_lines(chain: Chain, order: Order, settings: MatchingSection) -> It
     A bill of several orders is judged with the first of them.
     """
     for bill in chain.counted_bills(settings.draft_bills):
+        if not bill.extras:
+            continue
         amount = sum(
             extra.amount
             for extra in bill.extras

@@ -28,6 +28,8 @@ def prices(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Ve
             if compared.unknown:
                 unknown.append((line, compared))
                 continue
+            if compared.price == line.price:
+                continue
             tolerance = settings.tolerance(order.vendor, line.product)
             if _differs(compared.price, line.price, tolerance):
                 (above if compared.price > line.price else below).append((line, compared))

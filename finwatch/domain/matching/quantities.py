@@ -220,5 +220,5 @@ def _received_of(receipts: list[Receipt], line: OrderLine, settings: MatchingSec
 
 
 def _allowed(order: Order, line: OrderLine, settings: MatchingSection) -> int:
-    tolerance = settings.tolerance(order.vendor, line.product)
-    return line.quantity + int(line.quantity * tolerance.quantity_percent / 100)
+    beyond = settings.tolerance(order.vendor, line.product).quantity_percent
+    return line.quantity + int(line.quantity * beyond / 100) if beyond else line.quantity

@@ -86,6 +86,7 @@ class Policy:
         if document.effective_from is not None:
             self.effective_from = self._default.end_of_day(day_number(document.effective_from) - 1)
         self._variants = {company: self._variant(company) for company in document.companies}
+        self.handling = {**document.matching.handled(), **document.duties.handled()}
         self._reactions: dict[tuple[str | None, ...], Reaction] = {}
         self._exceptions: dict[str, dict[str, ExceptionSection]] = {}
         self._apart: dict[tuple[str, str | None, str | None], frozenset[str]] = {}

@@ -60,8 +60,9 @@ class DutiesSection(Section, frozen=True):
     ``bank_change_days``: a changed or added account is watched that long. ``split_limit``: from this amount an order
     needs an approval, in its own currency (Odoo's double validation); ``split_days``: orders of one requester to one
     vendor within so many days belong together; ``split_part_percent``: a part is at least so much of the limit;
-    ``split_usual_percent``: not reported of a requester of whose orders in ``baseline_days`` more than this share were
-    such parts. ``overrides``: so many within ``override_days`` are repeated.
+    ``split_usual``: not reported of a requester who made so
+    many such parts, to any vendor, in so many days as a rule, counted over ``baseline_days``. ``overrides``: so many
+    within ``override_days`` are repeated.
     """
 
     conflicts: tuple[tuple[str, str], ...] = (
@@ -81,7 +82,7 @@ class DutiesSection(Section, frozen=True):
     split_limit: Decimal | None = Decimal(5000)
     split_days: int = 3
     split_part_percent: Decimal = Decimal(60)
-    split_usual_percent: Decimal = Decimal(50)
+    split_usual: Decimal = Decimal(2)
     baseline_days: int = 90
     overrides: int = 3
     override_days: int = 30

@@ -15,6 +15,7 @@ EXCEPTION_TYPES = frozenset(
         "missing_reference",
         "blocked_payment",
         "cancelled_after_posting",
+        "deleted_after_posting",
         "reset_to_draft",
         "approval_by_creator",
         "billed_before_receipt",

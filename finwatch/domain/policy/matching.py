@@ -81,6 +81,8 @@ class MatchingSection(Section, frozen=True):
 
     def tolerance(self, vendor: str | None, product: str | None) -> Tolerance:
         """What may differ on a line."""
+        if not self.tolerances:
+            return self.default
         return next((one for one in self.tolerances if one.fits(vendor, product)), self.default)
 
     def handled(self) -> dict[str, Handling]:

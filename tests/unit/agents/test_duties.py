@@ -287,11 +287,19 @@ def test_what_is_no_split(events: list[Event]) -> None:
 
 
 def test_what_a_person_always_does_is_no_split() -> None:
-    usual = [part(str(n), f"2026-02-{n + 1:02d} 10:00", 4500, vendor=str(n)) for n in range(10, 22)]
     split = [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500)]
-    assert found([*usual, *split]) == []
-    other = [part(str(n), f"2026-02-{n + 1:02d} 10:00", 900, vendor=str(n)) for n in range(10, 22)]
-    assert [one.rule for one in found([*other, *split])] == ["split_orders"]
+    usual = [part(str(n), f"2026-02-{n - 9:02d} 10:00", 4500, vendor=str(n)) for n in range(10, 35)]
+    often = under(split_usual=Decimal("0.8"))
+    assert found([*usual, *split], often) == []
+    assert [one.rule for one in found([*usual[:10], *split], often)] == ["split_orders"]
+    small = [part(str(n), f"2026-02-{n - 9:02d} 10:00", 900, vendor=str(n)) for n in range(10, 35)]
+    assert [one.rule for one in found([*small, *split], often)] == ["split_orders"]
+
+
+def test_an_account_that_an_old_bill_named_is_no_unbilled_one() -> None:
+    old = bill("21", "2025-06-05 10:00", state="posted", bank_account_id="8", created_at=at("2025-06-05 10:00"))
+    events = [old, *BILLED, paid_out("40", "2026-03-09 10:00", to="8")]
+    assert found(events) == []
 
 
 def test_small_own_approvals_and_two_of_them_are_no_repeated_overrides() -> None:

@@ -153,6 +153,12 @@ def _() -> Replay:
     return played("bill", *_posted_bill(), back)
 
 
+@example("exceptions/deleted_after_posting")
+def _() -> Replay:
+    back = moved("bill", "1", f"{TUESDAY} 09:00", "reset", "posted", "draft")
+    return played("bill", *_posted_bill(), back, bill("1", f"{TUESDAY} 09:05", op="d", state=None))
+
+
 @example("exceptions/cancelled_after_posting")
 def _() -> Replay:
     back = moved("bill", "1", f"{TUESDAY} 09:00", "reset", "posted", "draft")
