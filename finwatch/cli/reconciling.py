@@ -120,7 +120,7 @@ class Reconciler:
             seen_until = self._store_side.seen_until(mapping.entities)
             before = min(at, seen_until or at) - self._overlap
             of_model = awaited(mapping.model) if awaited is not None else never_awaited
-            comparison = Comparison(mapping.model, before, of_model)
+            comparison = Comparison(mapping.model, before, of_model, contents=mapping.stamped)
             for after, last, mine in self._chunks(mapping, outcome.scope):
                 # 2. The store after the source: what was captured in between is younger, so in flight.
                 theirs = self._in_scope(self._store_side.items(mapping.entities, after, last), outcome.scope)
@@ -168,7 +168,7 @@ class Reconciler:
         mine: dict[Reference, Item] = {}
         theirs: dict[Reference, Item] = {}
         self._look_again(model.mapping, references, mine, theirs)
-        return bool(Comparison(model.mapping.model, None).suspects(mine, theirs))
+        return bool(Comparison(model.mapping.model, None, contents=model.mapping.stamped).suspects(mine, theirs))
 
     def _look_again(
         self,

@@ -207,11 +207,16 @@ def never_awaited(_reference: Reference) -> bool:
 class Comparison:
     """Compares one model, any part of it at a time.
 
-    `before`: documents written at or after it, on either side, are in flight. None: nothing is.
+    `before`: documents written at or after it, on either side, are in flight. None: nothing is. `contents` False: the
+    source changes documents of this model without a stamp, so nobody can tell what is on its way: what differs is in
+    flight, and only missing and gone documents are differences.
     """
 
-    def __init__(self, model: str, before: datetime | None, awaited: Awaited = never_awaited) -> None:
+    def __init__(
+        self, model: str, before: datetime | None, awaited: Awaited = never_awaited, *, contents: bool = True
+    ) -> None:
         self.model = model
+        self._contents = contents
         self.groups: dict[Key, Group] = {}
         self._before = before
         self._awaited = awaited
@@ -261,7 +266,9 @@ class Comparison:
             one is not None and one.written_at >= self._before for one in (mine, theirs)
         ):
             return True
-        return mine is None and theirs is not None and self._awaited(theirs.reference)
+        if mine is not None and theirs is not None:
+            return not self._contents and _difference(mine, theirs) is not None
+        return theirs is not None and self._awaited(theirs.reference)
 
     def _list(self, group: Group | None, difference: Difference) -> None:
         assert group is not None

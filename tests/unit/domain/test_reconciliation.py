@@ -180,6 +180,15 @@ def test_what_was_written_lately_is_in_flight_on_whichever_side_it_shows() -> No
     assert (group.in_flight, group.drift, group.source.count, group.store.count) == (4, 0, 1, 1)
 
 
+def test_where_no_stamp_tells_of_changes_only_missing_and_gone_are_differences() -> None:
+    comparison = Comparison("ir.cron", None, contents=False)
+    source, store = side(item(1), item(2, state="draft"), item(3)), side(item(2), item(3), item(4))
+    assert [one.record_id for one in comparison.suspects(source, store)] == [1, 4]
+    comparison.add(source, store)
+    [group] = comparison.groups.values()
+    assert (group.in_flight, group.counts, group.source.count) == (1, {"missing": 1, "gone": 1}, 2)
+
+
 def test_a_deletion_is_awaited_for_its_time_and_then_a_difference() -> None:
     waiting = Waiting(60)
 
