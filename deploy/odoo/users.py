@@ -6,11 +6,14 @@ from pathlib import Path
 # What finwatch captures. One group reads these and writes nothing: the least that works.
 MODELS = [
     *("account.move", "account.move.line", "account.payment", "account.partial.reconcile"),
-    *("account.bank.statement.line", "account.journal", "account.account"),
-    *("purchase.order", "purchase.order.line", "stock.picking", "stock.move"),
-    *("hr.expense", "hr.expense.sheet"),
-    *("res.partner", "res.partner.bank", "res.company", "res.currency", "res.users"),
-    *("res.currency.rate", "res.lang", "uom.uom", "product.product", "stock.picking.type"),
+    *("account.bank.statement.line", "account.journal", "account.account", "account.lock_exception"),
+    *("purchase.order", "purchase.order.line", "stock.picking", "stock.picking.type", "stock.move"),
+    *("sale.order", "sale.order.line", "crm.lead", "product.product", "uom.uom"),
+    *("hr.expense", "hr.expense.sheet", "project.project", "project.task", "account.analytic.line"),
+    *("planning.slot", "helpdesk.ticket", "approval.request", "approval.approver", "tier.review"),
+    *("documents.document", "ir.cron", "base.automation", "ir.actions.server", "queue.job"),
+    *("res.partner", "res.partner.bank", "res.company", "res.currency", "res.currency.rate"),
+    *("res.users", "res.groups", "res.lang"),
     *("mail.message", "mail.tracking.value", "ir.model", "ir.model.fields"),
 ]
 READ_ONLY = {"perm_read": True, "perm_write": False, "perm_create": False, "perm_unlink": False}

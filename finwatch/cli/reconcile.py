@@ -146,7 +146,9 @@ class _Parts:
             try:
                 self._reader.prepare(mapping)
                 readable.append(mapping)
-            except (AccessRefused, UnknownModel, UnknownField, Refused) as error:
+            except UnknownModel:
+                continue  # not installed: neither side has anything of it
+            except (AccessRefused, UnknownField, Refused) as error:
                 unreadable[mapping.model] = error.kind
         at = self._transport.server_time() or self._clock.now()
         outcome = self._reconciler.run(

@@ -43,6 +43,23 @@ _WITHOUT = {
     "ir.model": "which models are installed; each is tried instead",
     "account.journal": "names of journals",
     "account.account": "names of accounts",
+    "account.lock_exception": "who may post into a locked period, and until when",
+    "account.partial.reconcile": "what was matched with what, and matches that were undone",
+    "account.analytic.line": "timesheets",
+    "res.groups": "who belongs to which group: duties that must be apart",
+    "res.currency.rate": "rates: amounts of several currencies side by side",
+    "product.product": "products: what is ordered, received and billed",
+    "uom.uom": "units: quantities in another unit than ordered",
+    "crm.lead": "leads",
+    "sale.order": "sales orders: what was sold and is not billed yet",
+    "project.project": "projects",
+    "project.task": "tasks",
+    "planning.slot": "planned work",
+    "helpdesk.ticket": "tickets",
+    "approval.request": "requests of the approvals app, and who decided them",
+    "tier.review": "tier validations, and who decided them",
+    "documents.document": "documents that are kept with records",
+    "queue.job": "background jobs that failed or hang",
 }
 
 _BESIDE = ("account.journal", "account.account", "res.company", "res.currency", "res.users")

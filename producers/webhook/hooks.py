@@ -13,6 +13,8 @@ from producers.eventlog.mapping import Activity
 from producers.webhook.errors import HooksError
 from producers.yaml_model import parse_model, read_text
 
+TAKEN = (*WATCHED_ENTITIES, "automation_rule")
+"""What a hook may tell of: documents under control, and the runs of automations, which no stage judges."""
 MINIMUM_SECRET_BYTES = 32
 MAX_SECRET_BYTES = 4096
 ACTIVITIES = frozenset(get_args(Activity))
@@ -129,12 +131,8 @@ class EventMapping(_Part):
     @classmethod
     def _entities_exist(cls, place: Place) -> Place:
         outcomes = place.outcomes()
-        if outcomes is None or any(one not in WATCHED_ENTITIES for one in outcomes):
-            raise ValueError(
-                "no such entity; give `value`, or `path` with `values`, out of "
-                f"{', '.join(WATCHED_ENTITIES)}. Runs and errors of automations have no entity yet: they cannot be "
-                "taken in as events"
-            )
+        if outcomes is None or any(one not in TAKEN for one in outcomes):
+            raise ValueError(f"no such entity; give `value`, or `path` with `values`, out of {', '.join(TAKEN)}")
         return place
 
     @field_validator("activity")

@@ -59,6 +59,10 @@ ENVELOPE = (
     '{"envelope": {"reference": "7", "status": "%s", "at": "2026-11-20T09:30:00Z", '
     '"signers": [{"id": "ceo"}, {"id": "vendor"}]}}'
 )
+N8N = (
+    '{"execution": {"id": "%s", "retryOf": "34", "error": {"message": "SECRET", "stack": "SECRET"}, '
+    '"lastNodeExecuted": "Post bill", "mode": "trigger"%s}, "workflow": {"id": "1", "name": "Bills to Odoo"}}'
+)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,10 @@ ENVELOPE = (
          "activity": "final_approved", "decision": "approved", "actor": "ceo"}),
         ("signatures", ENVELOPE % "voided", {"document_key": "odoo:purchase_order:7", "activity": "withdrawn",
          "actor": "ceo"}),
+        ("n8n", N8N % ("231", ""), {"document_key": "n8n:automation_rule:1", "activity": "changed", "field": "run",
+         "new_value": "failed"}),
+        ("n8n", N8N % ("232", ', "status": "success"'), {"document_key": "n8n:automation_rule:1",
+         "activity": "changed", "field": "run", "new_value": "succeeded"}),
     ],
 )  # fmt: skip
 def test_each_makes_the_event_it_says(name: str, body: str, expected: dict[str, Any]) -> None:
@@ -99,12 +107,25 @@ def test_what_is_not_wanted_leaves_no_trace(name: str, body: str) -> None:
         ("bank", (BOOKED % "payment.booked").replace('"PBNK1-2026-00032"', "null")),
         ("ocr", (REVIEW % "reviewed").replace("1795166400000", '"soon"')),
         ("signatures", (ENVELOPE % "completed").replace('[{"id": "ceo"}, {"id": "vendor"}]', '"ceo"')),
+        ("n8n", '{"trigger": {"error": {}}, "workflow": {"id": "1"}}'),
     ],
 )
 def test_what_is_not_as_the_platform_sends_it_is_malformed(name: str, body: str) -> None:
     with pytest.raises(Refused) as refused:
         mapped(name, body)
     assert refused.value.status == 400
+
+
+def test_a_run_that_failed_is_told_once_and_its_error_text_is_not_taken_in() -> None:
+    first, again, other = (
+        mapped("n8n", N8N % ("231", "")),
+        mapped("n8n", N8N % ("231", "")),
+        mapped("n8n", N8N % ("9", "")),
+    )
+    assert first is not None and again is not None and other is not None
+    assert first.event_id == again.event_id != other.event_id
+    assert first.occurred_at == SIGNED_AT * 1_000_000  # n8n says no time of its own
+    assert "SECRET" not in repr(first)
 
 
 def test_ocr_signs_in_its_own_headers() -> None:

@@ -40,7 +40,7 @@ def test_the_examples_in_the_documentation_are_good() -> None:
     examples = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
     assert len(examples) >= 4
     secrets = {"APPROVALS_KEY_1": "a" * 32, "APPROVALS_KEY_2": "b" * 32, "BANK_KEY": "c" * 32, "OCR_KEY": "d" * 32,
-               "SIGN_KEY": "e" * 32, "ODOO_HOOK_TOKEN": "f" * 32}  # fmt: skip
+               "SIGN_KEY": "e" * 32, "ODOO_HOOK_TOKEN": "f" * 32, "N8N_KEY": "g" * 32}  # fmt: skip
     for example in examples:
         text = example if example.startswith("hooks:") else "hooks:\n" + example
         parse_hooks(text, "docs/webhooks.md", secrets)
