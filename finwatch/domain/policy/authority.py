@@ -123,6 +123,8 @@ class Authority(NamedTuple):
     ) -> Responsible:
         """Who has to decide at ``at`` on a step that asked ``asked`` at ``started``."""
         person, route = asked, None if asked is None else SOURCE if by_source else MATRIX
+        if self.fallback is None and not self.away:
+            return Responsible(person, role, route, 0)
         turns: list[int] = []
         if self.fallback is not None and self.after is not None:
             end = self.after.end(calendar, started)
