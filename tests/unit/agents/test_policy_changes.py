@@ -19,7 +19,7 @@ from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
 from streams.agents.registry import documents_stage
 from streams.agents.replay import Replay
 from streams.partition import Processor
-from tests.unit.agents.test_documents_properties import COMMON, END, interleavings
+from tests.unit.agents.test_documents_properties import COMMON, END, interleavings, said
 from tests.unit.agents.world import POLICIES, at, bill, documents, latest, moved, order
 
 BASE = packaged_policy("default")
@@ -205,7 +205,9 @@ VARIANTS = [
 
 
 @st.composite
-def with_changes(draw: st.DrawFn) -> tuple[list[Event | PolicyChange], list[int]]:
+def with_changes(
+    draw: st.DrawFn, offsets: tuple[int, ...] = (-3 * DAY, 0, SECOND, 4 * DAY)
+) -> tuple[list[Event | PolicyChange], list[int]]:
     """A world in order of time in which the policy changes now and then, and where the changes stand."""
     ordered, _ = draw(interleavings())
     stream: list[Event | PolicyChange] = list(ordered)
@@ -214,7 +216,7 @@ def with_changes(draw: st.DrawFn) -> tuple[list[Event | PolicyChange], list[int]
         when = (
             stream[place - 1].observed_at if place and isinstance(stream[place - 1], Event) else at("2026-03-02 08:00")
         )
-        offset = draw(st.sampled_from([-3 * DAY, 0, SECOND, 4 * DAY]))
+        offset = draw(st.sampled_from(offsets))
         stream.insert(place, marker(draw(st.sampled_from(VARIANTS)), when + 1, when + offset))
     return stream, draw(st.lists(st.integers(0, 40), max_size=4))
 
@@ -251,6 +253,17 @@ def test_each_level_fires_once_whatever_the_policies(case: tuple[list[Event | Po
     assert len(first) == len(set(first))
     latest(replay.outputs(FINDING), "finding_id")
     latest(replay.outputs(CLOCK), "clock_id")
+
+
+@settings(COMMON, max_examples=10)
+@given(with_changes((0, SECOND, 4 * DAY)))
+def test_partitions_change_nothing_whatever_the_policies(case: tuple[list[Event | PolicyChange], list[int]]) -> None:
+    stream, _ = case
+    parts: dict[str, dict[str, Any]] = {}
+    for key in {event.document_key for event in stream if isinstance(event, Event)}:
+        for kind, found in said(run(stream, keep=key)).items():
+            parts.setdefault(kind, {}).update(found)
+    assert parts == said(run(stream))
 
 
 def test_live_time_and_replay_switch_at_the_same_place() -> None:
