@@ -1,13 +1,16 @@
-"""Documents stage against a bare loop: events a second, wall and CPU, on a real broker.
+"""A stage against a bare loop: events a second, wall and CPU, on a real broker.
 
 The stage: this product's worker with all detectors, Avro decoding, timers, outputs and durable state (a checkpoint each
 second, the last one included in the time). The bare loop: confluent-kafka and fastavro, decoding and dropping, the
 usual way. Both read the same records, one after the other, in processes of their own.
 
-    python -m benchmarks.streams [--events 300000] [--partitions 4] [--bootstrap HOST:PORT] [--repeat 1]
+    python -m benchmarks.streams [--stage documents|relations] [--events 300000] [--partitions 4]
+        [--bootstrap HOST:PORT] [--repeat 1]
 
-The records are what the capture publishes of a generated company, multiplied (benchmarks/company.py): every kind of
-event on every entity topic, in the proportions of the capture.
+For the documents stage the records are what the capture publishes of a generated company, multiplied
+(benchmarks/company.py): every kind of event on every entity topic, in the proportions of the capture. For the relations
+stage they are what the documents stage tells of orders, receipts, bills, payments and accounts
+(tests/parts/relation_facts.py).
 
 Without --bootstrap it starts a Kafka 4.1 broker of its own (Java and Maven needed). CPU time is the whole process's,
 librdkafka's threads included.
@@ -20,6 +23,7 @@ import asyncio
 import contextlib
 import cProfile
 import io
+import itertools
 import json
 import os
 import platform
@@ -39,14 +43,25 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.company import PARTITIONS, encoded, records
-from finwatch.runtime.topics import WATCHED_TOPICS
+from finwatch.runtime.topics import RELATION, WATCHED_TOPICS
 
 ROOT = Path(__file__).resolve().parents[1]
 LATENESS_SECONDS = 3600  # the company's capture looks once an hour
-INPUTS = WATCHED_TOPICS
+INPUTS = {"documents": WATCHED_TOPICS, "relations": (RELATION,)}
 
 
-def fill(bootstrap: str, events: int) -> int:
+def told(events: int) -> Iterator[tuple[str, bytes, bytes, int]]:
+    """Facts for the relations stage: topic, key, value, no partition."""
+    from schemas.codec import Encoder
+    from schemas.registry import EmbeddedRegistry
+    from tests.parts.relation_facts import facts
+
+    encode = Encoder(EmbeddedRegistry()).encode
+    for fact in itertools.islice(facts(), events):
+        yield RELATION, fact.relation_key.encode(), encode(fact, "finwatch.Relation"), -1
+
+
+def fill(bootstrap: str, events: int, stage_name: str) -> int:
     """Produce the workload; return its bytes."""
     producer = ck.Producer(
         {
@@ -58,7 +73,7 @@ def fill(bootstrap: str, events: int) -> int:
         }
     )
     size = 0
-    for topic, key, value, partition in records(encoded(events)):
+    for topic, key, value, partition in records(encoded(events)) if stage_name == "documents" else told(events):
         size += len(value)
         while True:
             try:
@@ -70,7 +85,7 @@ def fill(bootstrap: str, events: int) -> int:
     return size
 
 
-def bare(bootstrap: str, partitions: int, events: int) -> Mapping[str, Any]:
+def bare(bootstrap: str, partitions: int, events: int, stage_name: str = "documents") -> Mapping[str, Any]:
     """Consume and decode everything, keep nothing."""
     from schemas.registry import EmbeddedRegistry
 
@@ -86,7 +101,7 @@ def bare(bootstrap: str, partitions: int, events: int) -> Mapping[str, Any]:
             "fetch.queue.backoff.ms": 10,
         }
     )
-    consumer.assign([ck.TopicPartition(t, p, 0) for t in INPUTS for p in range(partitions)])
+    consumer.assign([ck.TopicPartition(t, p, 0) for t in INPUTS[stage_name] for p in range(partitions)])
     done, wall, cpu = 0, 0.0, 0.0
     while done < events:
         messages = consumer.consume(1000, 0.1)
@@ -158,11 +173,11 @@ def stage(bootstrap: str, events: int, profile: bool, stage_name: str = "documen
     return result
 
 
-def make_topics(bootstrap: str, partitions: int, only_outputs: bool = False) -> None:
+def make_topics(bootstrap: str, partitions: int, stage_name: str = "documents", only_outputs: bool = False) -> None:
     """Make all topics of the product anew (inputs too, unless told otherwise)."""
     from finwatch.runtime.topics import TOPICS
 
-    specs = [spec for spec in TOPICS if not only_outputs or spec.name not in INPUTS]
+    specs = [spec for spec in TOPICS if not only_outputs or spec.name not in INPUTS[stage_name]]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     present = admin.list_topics(timeout=30).topics
     old = [spec.name for spec in specs if spec.name in present]
@@ -176,10 +191,13 @@ def make_topics(bootstrap: str, partitions: int, only_outputs: bool = False) -> 
         future.result(30)
 
 
-def arm(name: str, bootstrap: str, partitions: int, events: int, profile: bool = False) -> dict[str, Any]:
+def arm(
+    name: str, bootstrap: str, partitions: int, events: int, profile: bool = False, stage_name: str = "documents"
+) -> dict[str, Any]:
     """Run one arm in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.streams", "--arm", name, "--bootstrap", bootstrap]
-    command += ["--partitions", str(partitions), "--events", str(events)] + (["--profile"] if profile else [])
+    command += ["--stage", stage_name, "--partitions", str(partitions), "--events", str(events)]
+    command += ["--profile"] if profile else []
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=1200)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
@@ -213,6 +231,7 @@ def broker(bootstrap: str) -> Iterator[str]:
 def main() -> None:
     """Parse options; run an arm, or both and the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=tuple(INPUTS), default="documents")
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--partitions", type=int, default=PARTITIONS)
     parser.add_argument("--repeat", type=int, default=1)
@@ -221,10 +240,10 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="profile the stage (slows it down)")
     options = parser.parse_args()
     if options.arm == "bare":
-        print(json.dumps(bare(options.bootstrap, options.partitions, options.events)))
+        print(json.dumps(bare(options.bootstrap, options.partitions, options.events, options.stage)))
         return
     if options.arm == "stage":
-        print(json.dumps(stage(options.bootstrap, options.events, options.profile)))
+        print(json.dumps(stage(options.bootstrap, options.events, options.profile, options.stage)))
         return
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -234,19 +253,20 @@ def main() -> None:
         f"Python {platform.python_version()}, librdkafka {ck.libversion()[0]}, fastavro {fastavro.__version__}"
     )
     with broker(options.bootstrap) as bootstrap:
-        make_topics(bootstrap, options.partitions)
-        size = fill(bootstrap, options.events)
+        make_topics(bootstrap, options.partitions, options.stage)
+        size = fill(bootstrap, options.events, options.stage)
         print(f"{options.events:,} events, {size / options.events:.0f} bytes each, {options.partitions} partitions")
         for _ in range(options.repeat):
-            plain = arm("bare", bootstrap, options.partitions, options.events)
-            full = arm("stage", bootstrap, options.partitions, options.events, options.profile)
+            plain = arm("bare", bootstrap, options.partitions, options.events, stage_name=options.stage)
+            full = arm("stage", bootstrap, options.partitions, options.events, options.profile, options.stage)
             print(f"bare loop        {per_second(plain)}")
-            print(f"documents stage  {per_second(full)}; {full['rows']:,} rows held, {full['rows_written']:,} written, "
+            print(f"{options.stage} stage  {per_second(full)}; "
+                  f"{full['rows']:,} rows held, {full['rows_written']:,} written, "
                   f"{full['emitted']:,} outputs, {full['timers']:,} timers, {full.get('rss_mb', 0)} MB")  # fmt: skip
             wall = plain["wall"] / full["wall"]
             cpu = plain["cpu"] / full["cpu"]
             print(f"ratio            {wall:.2f} wall, {cpu:.2f} a CPU second")
-            make_topics(bootstrap, options.partitions, only_outputs=True)
+            make_topics(bootstrap, options.partitions, options.stage, only_outputs=True)
 
 
 if __name__ == "__main__":

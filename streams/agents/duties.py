@@ -369,6 +369,8 @@ class VendorActivity:
         else:
             vendor.bills[fact.document_key] = Billing(fact.version, True, told.account, told.at, told.hands)
         section = policy.document.duties
+        if told is not None and fact.entity != "bank_account":
+            vendor.newest = max(vendor.newest, told.at)
         vendors.forget(vendor)
         # Only what this fact can change is judged again: a vendor may have thousands of payments.
         touched = vendors.touched(vendor, fact.entity, fact.document_key, was)

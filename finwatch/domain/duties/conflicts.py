@@ -42,7 +42,7 @@ def on_bill(
 def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
     """Conflicts between acts on an order or its receipts, and acts on its bills."""
     order = chain.order
-    if order is None or not order.live:
+    if order is None or not order.live or not chain.bills:
         return
     receipts = chain.done_receipts()
     for bill in chain.counted_bills(drafts=True):
@@ -67,7 +67,7 @@ def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
 def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
     """Orders that came after their bill, and approvals that came after the payment."""
     order = chain.order
-    if order is None or not order.live or order.state == "cancel":
+    if order is None or not order.live or order.state == "cancel" or not chain.bills:
         return
     approved = order.acts.get("approve_order")
     for bill in chain.counted_bills(drafts=True):

@@ -18,6 +18,10 @@ KEPT_DAYS = 120
 """Bills and payments older than this, counted from the vendor's latest, are no longer looked at."""
 
 
+LOOKED_DAYS = 5
+"""Old ones are looked for when so many days have passed."""
+
+
 class BankChange(Struct, array_like=True, gc=False):
     """Another number on an account. ``tracked``: told by the source's log, with who did it; else only seen."""
 
@@ -72,20 +76,26 @@ class Vendor(Struct, array_like=True):
     said: dict[str, Said] = {}
     named: list[str] = []  # accounts that bills named which are no longer looked at
 
-    def named_by(self, but: str = "") -> set[str | None]:
-        """Accounts that bills name, ``but`` one bill."""
-        found: set[str | None] = {
-            bill.account for key, bill in self.bills.items() if key != but and bill.live and bill.account is not None
-        }
-        found.update(self.named)
-        return found
+    newest: int = 0  # the latest bill or payment
+    looked: int = 0  # what it was when old ones were last dropped
+
+    def names(self, account: str, but: str = "") -> bool:
+        """Whether a bill names an account, ``but`` one bill."""
+        return account in self.named or any(
+            bill.account == account and bill.live and key != but for key, bill in self.bills.items()
+        )
+
+    def names_any(self) -> bool:
+        """Whether a bill names any account."""
+        return bool(self.named) or any(bill.live and bill.account is not None for bill in self.bills.values())
 
 
 def forget(vendor: Vendor) -> None:
     """Drop what is too old to matter, so that a row stays flat; what was said of it stands."""
-    payments = max((one.at for one in vendor.payments.values()), default=0)
-    newest = max((one.at for one in vendor.bills.values()), default=payments)
-    newest = max(newest, payments)
+    newest = vendor.newest
+    if newest - vendor.looked < LOOKED_DAYS * DAY:
+        return
+    vendor.looked = newest
     oldest = newest - KEPT_DAYS * DAY
     gone = {key for key, one in vendor.payments.items() if one.at < oldest}
     gone |= {key for key, one in vendor.bills.items() if one.at < oldest}
@@ -110,8 +120,7 @@ def touched(vendor: Vendor, entity: str, key: str, before: Account | Payment | B
     bill = vendor.bills.get(key)
     named_before = before.account if isinstance(before, Billing) and before.live else None
     named = bill.account if bill is not None and bill.live else None
-    others = vendor.named_by(key)
-    if {named, named_before} - {None} - others:
+    if any(account is not None and not vendor.names(account, key) for account in {named, named_before}):
         return None
     return {payment for payment, one in vendor.payments.items() if key in one.bills}
 
@@ -120,13 +129,12 @@ def judge(vendor: Vendor, settings: DutiesSection, only: set[str] | None = None)
     """Everything that is said of a vendor's accounts and payments; ``only``: of these documents."""
     if only is None:
         yield from _accounts(vendor)
-    named = vendor.named_by()
     for key in vendor.payments if only is None else sorted(only):
         payment = vendor.payments.get(key)
         if payment is None or not payment.live or payment.account is None:
             continue
         yield from _soon_after_change(vendor, key, payment, settings)
-        if named and payment.account not in named:
+        if not vendor.names(payment.account) and vendor.names_any():
             yield Verdict(
                 "payment_to_unbilled_account",
                 (key,),
