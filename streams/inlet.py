@@ -28,6 +28,7 @@ TopicPartition = tuple[str, int]
 _CONSUMER: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",  # a position out of range is never jumped over
+    "enable.partition.eof": True,  # behind the last record may stand ends of transactions, which nobody delivers
     "partition.assignment.strategy": "cooperative-sticky",
     "heartbeat.interval.ms": 1000,
     "fetch.wait.max.ms": 50,
@@ -59,6 +60,8 @@ class Run(Struct, gc=False):
     lease: int
     messages: list[ck.Message]
     events: list[Struct]
+    end: int = 0
+    """Where the log ends, when these were its last records (or, with no messages, when there were none); else 0."""
 
 
 class Host(Protocol):
@@ -170,17 +173,22 @@ class Inlet:
             self._fatal(f"the consumer thread failed: {type(error).__name__}", ExitCode.SOFTWARE)
 
     def _runs(self, messages: Sequence[ck.Message]) -> list[Run]:
-        """Group messages into runs of one partition and decode them all at once."""
+        """Group messages into runs of one partition and decode them all at once; ends of logs come last."""
         runs: list[Run] = []
         good: list[ck.Message] = []
         current: list[ck.Message] = []
+        ends: list[Run] = []
         topic, partition = "", -1
         for message in messages:
             error = message.error()
-            if error is not None:
-                self._consumer_error(error)
-                continue
             p, t = message.partition(), message.topic()
+            if error is not None:
+                if error.code() == ck.KafkaError._PARTITION_EOF and p is not None and t is not None:
+                    topic, partition = "", -1
+                    ends.append(Run(t, p, self._leases.get((t, p), -1), [], [], message.offset() or 0))
+                else:
+                    self._consumer_error(error)
+                continue
             if p != partition or t != topic:
                 assert p is not None and t is not None
                 partition, topic = p, t
@@ -189,18 +197,18 @@ class Inlet:
             current.append(message)
             good.append(message)
         if not good:
-            return []
+            return ends
         self._away = False
         decoded = self.decode([message.value() for message in good])
         if len(runs) == 1:
             runs[0].events = decoded
-            return runs
+            return runs + ends
         start = 0
         for run in runs:
             end = start + len(run.messages)
             run.events = decoded[start:end]
             start = end
-        return runs
+        return runs + ends
 
     def _commit(self) -> None:
         newest: dict[TopicPartition, int] = {}

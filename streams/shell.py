@@ -207,6 +207,9 @@ class Shell:
         if part is None or part.lease != run.lease:
             self._counts.stale += len(messages)  # fetched under an assignment that has ended
             return
+        if not messages:
+            part.next = max(part.next, run.end)  # nothing but ends of transactions stands between
+            return
         offsets = [message.offset() or 0 for message in messages]
         if offsets[0] < part.next:
             raise AssertionError("records before the position of the state were delivered")

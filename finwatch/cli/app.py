@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import explain, feedback, findings, odoo, policy, query, schemas, sim, sink, store, topics
-from finwatch.cli.capture import capture
+from finwatch.cli import capture, explain, feedback, findings, odoo, policy, query, schemas, sim, sink, store, topics
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
 from finwatch.cli.import_log import import_log
@@ -42,7 +41,7 @@ def _root(
 
 app.command()(demo)
 app.command("import")(import_log)
-app.command()(capture)
+app.add_typer(capture.app, name="capture")
 app.command()(webhook)
 app.command()(stream)
 app.add_typer(sink.app, name="sink")

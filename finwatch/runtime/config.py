@@ -128,6 +128,9 @@ class OdooSettings(_Group):
     sweep_deletions: float = Field(
         0.1, ge=0, le=1, description="Share of a slice that may be missing; beyond, deletions are withheld, loudly."
     )
+    contents_mb: int = Field(
+        32, ge=0, description="MB of last contents held, for the values before a change and of what was deleted."
+    )
     timeout: float = Field(60.0, gt=0)
     account_key: SecretStr = Field(SecretStr(""), description="Key of the keyed hash over bank account numbers.")
 

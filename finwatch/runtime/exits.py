@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     DRIFT = 3  # finwatch reconcile: source and store differ
     UNAVAILABLE = 69  # a dependency (broker, registry, store, Odoo) could not be reached in time
     SOFTWARE = 70  # an invariant broke; the process stopped rather than guess
+    FENCED = 75  # another process took this one's place; a supervisor must not start it again by itself
     DEAD_LETTERS = 76  # more poison records than the limits allow
     DENIED = 77  # credentials or rights are missing
     CONFIG = 78  # configuration or policy is wrong

@@ -122,6 +122,22 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("capture_model_stopped", "gauge", "1 when a model is no longer read.", ("source", "model")),
     MetricSpec("capture_snapshot_running", "gauge", "1 while a model's snapshot is read.", ("source", "model")),
     MetricSpec(
+        "capture_snapshot_completed", "gauge", "1 when a model's first snapshot was read wholly.", ("source", "model")
+    ),
+    MetricSpec(
+        "capture_snapshot_remaining",
+        "gauge",
+        "Ids that a model's snapshot has not come to; rows at most, as ids have gaps.",
+        ("source", "model"),
+    ),
+    MetricSpec(
+        "capture_snapshot_seconds", "gauge", "How long a model's last snapshot took.", ("source", "model"), "seconds"
+    ),
+    MetricSpec("capture_snapshot_requests", "counter", "Requested snapshots, by outcome.", ("source", "outcome")),
+    MetricSpec("capture_requests_waiting", "gauge", "Requested snapshots that are not read wholly.", ("source",)),
+    MetricSpec("capture_hints", "counter", "Hints, by what they led to.", ("source", "outcome")),
+    MetricSpec("capture_epoch", "gauge", "How often another database was accepted for the source.", ("source",)),
+    MetricSpec(
         "capture_seconds_behind_source",
         "gauge",
         "Age of the moment up to which a model was read.",

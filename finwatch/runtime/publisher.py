@@ -4,9 +4,10 @@
 position stores it behind a flush, never before.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -34,6 +35,13 @@ class PublishFailed(Exception):
 
     exit_code = ExitCode.UNAVAILABLE
     what_to_do = "check FINWATCH_KAFKA_BOOTSTRAP, and that `finwatch topics apply` was run"
+
+
+class Fenced(PublishFailed):
+    """Another producer took this one's place: the broker refuses whatever this one still sends."""
+
+    exit_code = ExitCode.FENCED
+    what_to_do = "let the other one run, or stop it before this one is started again"
 
 
 class Publisher(Protocol):
@@ -100,7 +108,7 @@ class KafkaPublisher:
         self._stop = stop
         self._deadline = deadline
         self._clock = clock or SystemClock()
-        self._failure: str | None = None
+        self._failure: PublishFailed | None = None
 
     def publish(self, topic: str, key: str, value: bytes | None, partition: int | None = None) -> None:
         """See Publisher."""
@@ -109,7 +117,7 @@ class KafkaPublisher:
         reported: Callable[[KafkaError | None, Message], None] = self._reported
         if self._gate is not None and (self._gated is None or topic in self._gated):
             size = len(raw_key) + len(value or b"")
-            if not self._gate.admit(topic, partition, size, stop=self._stop, serve=self._producer.poll):
+            if not self._gate.admit(topic, partition, size, stop=self._stop, serve=self._serve):
                 raise PublishFailed("stopped while waiting for room on the broker")
             reported = self._gated_report(self._gate, topic, partition, size)
         until: float | None = None
@@ -122,26 +130,27 @@ class KafkaPublisher:
                 now = self._clock.monotonic()
                 until = now + self._deadline if until is None else until
                 if now > until:
-                    self._failure = f"no broker took a record within {self._deadline:.0f} s"
-                    self._raise_failure()
-                self._producer.poll(0.05)
+                    self._fail(PublishFailed(f"no broker took a record within {self._deadline:.0f} s"))
+                self._serve(0.05)
                 continue
-            except KafkaException as error:
-                self._failure = f"a record for {topic} cannot be produced: {_name(error)}"
-                self._raise_failure()
+            except _TROUBLE as error:
+                self._fail(self._judged(error, f"a record for {topic} cannot be produced"))
             break
         # Reports are few without a gate (failures only), and flush serves them all: asking for each record costs more
         # than handing it over.
         self._unserved += 1
         if self._gate is not None or self._unserved >= _SERVED_EVERY:
             self._unserved = 0
-            self._producer.poll(0)
+            self._serve(0)
 
     def flush(self) -> None:
         """See Publisher."""
-        left = self._producer.flush(self._deadline + 5)
+        try:
+            left = self._producer.flush(self._deadline + 5)
+        except _TROUBLE as error:
+            self._fail(self._judged(error, "records cannot be delivered"))
         if left and self._failure is None:
-            self._failure = f"{left} records are not acknowledged within {self._deadline:.0f} s"
+            self._failure = PublishFailed(f"{left} records are not acknowledged within {self._deadline:.0f} s")
         self._raise_failure()
 
     def close(self) -> None:
@@ -150,7 +159,7 @@ class KafkaPublisher:
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._failure is None:
-            self._failure = f"a record for {message.topic()} was not delivered: {error.name()}"
+            self._failure = _failure(error, f"a record for {message.topic()} was not delivered")
 
     def _gated_report(
         self, gate: Gate, topic: str, partition: int | None, size: int
@@ -165,9 +174,137 @@ class KafkaPublisher:
 
         return reported
 
+    def _serve(self, seconds: float) -> None:
+        """Take delivery reports. Raises PublishFailed when the client cannot go on."""
+        try:
+            self._producer.poll(seconds)
+        except _TROUBLE as error:  # how the client tells of a fatal error, being fenced among them
+            self._fail(self._judged(error, "the producer cannot go on"))
+
+    def _judged(self, error: BaseException, what: str) -> PublishFailed:
+        told = _told(error)
+        return PublishFailed(f"{what}: {type(error).__name__}") if told is None else _failure(told, what)
+
+    def _fail(self, failure: PublishFailed) -> NoReturn:
+        if self._failure is None or isinstance(failure, Fenced):
+            self._failure = failure
+        raise self._failure
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise PublishFailed(self._failure)
+            raise self._failure
+
+
+class TransactionalPublisher(KafkaPublisher):
+    """One producer at a time under one `identity`, in all of the cluster.
+
+    What was published between two flushes is seen whole or not at all by readers of committed records (librdkafka's
+    default), and nothing of it once another producer made its `claim` under the same identity: the broker refuses
+    it, however long this process was stopped in between. Raises Fenced then.
+
+    `open_seconds`: how long a transaction may stay open before the broker ends it, which fences its producer as well;
+    whoever dies inside one holds up the readers of the partitions it wrote to until then, or until the next claim.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        identity: str,
+        *,
+        stop: threading.Event | None = None,
+        deadline: float = DEADLINE_SECONDS,
+        open_seconds: float = 180.0,
+        clock: Clock | None = None,
+    ) -> None:
+        if open_seconds < deadline:
+            raise ValueError("a transaction must stay open as long as a record may take")
+        transactional = {"transactional.id": identity, "transaction.timeout.ms": int(open_seconds * 1000)}
+        super().__init__({**config, **transactional}, stop=stop, deadline=deadline, clock=clock)
+        self._claimed = self._open = False
+
+    def claim(self) -> None:
+        """Take the place of whoever produced under this identity: what it had not committed is gone, for good.
+
+        What is read of committed records behind this call is all that there is. Raises PublishFailed, Fenced.
+        """
+        self._transact(self._producer.init_transactions, "the broker does not let this producer in")
+        self._claimed = True
+
+    def publish(self, topic: str, key: str, value: bytes | None, partition: int | None = None) -> None:
+        """See Publisher. Claims first where that was not done."""
+        self._raise_failure()
+        if not self._claimed:
+            self.claim()
+        if not self._open:
+            self._transact(lambda _seconds: self._producer.begin_transaction(), "a transaction cannot begin")
+            self._open = True
+        super().publish(topic, key, value, partition)
+
+    def flush(self) -> None:
+        """See Publisher: the transaction is committed, or this raises and nothing of it is ever seen."""
+        self._raise_failure()
+        if not self._open:
+            return
+        # 1. Every record is acknowledged; 2. all of them, and the state among them, become visible at once.
+        super().flush()
+        self._transact(self._producer.commit_transaction, "a transaction cannot be committed")
+        self._open = False
+
+    def close(self) -> None:
+        """Give up what is not committed. Raises nothing: whoever claims next ends it as well."""
+        if self._open and not isinstance(self._failure, Fenced):
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(5.0)
+        self._open = False
+
+    def _judged(self, error: BaseException, what: str) -> PublishFailed:
+        told = _told(error)
+        if told is None or told.code() == KafkaError._FATAL:
+            # It only says that there was a fatal error before; asked for an end of the transaction, it says which.
+            try:
+                self._producer.abort_transaction(1.0)
+            except KafkaException as fatal:
+                error = fatal
+        return super()._judged(error, what)
+
+    def _transact(self, call: Callable[[float], object], what: str) -> None:
+        """Call until it is done, for as long as the broker asks to try again."""
+        until = self._clock.monotonic() + self._deadline
+        while True:
+            try:
+                call(max(0.1, until - self._clock.monotonic()))
+                return
+            except _TROUBLE as error:
+                told = _told(error)
+                if told is None or not told.retriable() or self._clock.monotonic() > until:
+                    self._fail(self._judged(error, what))
+
+
+_FENCED = (
+    KafkaError._FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+)
+
+
+# A fatal error is set as an exception while delivery reports are called, which then fail with a SystemError over it.
+_TROUBLE = (KafkaException, SystemError)
+
+
+def _told(error: BaseException | None) -> KafkaError | None:
+    """What the client said, in the exception or beneath it."""
+    while error is not None:
+        if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
+            return error.args[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _failure(error: KafkaError, what: str) -> PublishFailed:
+    if error.code() in _FENCED or "fenced" in error.str():
+        return Fenced("another producer took this one's place, or this one was stopped for too long")
+    return PublishFailed(f"{what}: {error.name()}")
 
 
 def _name(error: KafkaException) -> str:

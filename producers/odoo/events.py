@@ -1,15 +1,15 @@
 """Records with their event header and deterministic ids. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
-
-import msgspec
 
 from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.clock import to_micros
 from finwatch.runtime.topics import ENTITIES, WATCHED_ENTITIES, entity_record
+from producers.odoo.contents import encoded
 from producers.odoo.mapping.spec import Document, Source
 from producers.odoo.tracking import Tracked, transition_body
 
@@ -18,9 +18,6 @@ Mode = Literal["snapshot", "window", "late", "sweep", "deleted", "tracking", "we
 TRANSITION = "finwatch.Transition"
 HEARTBEAT = "finwatch.Heartbeat"
 HASH_BYTES = 16
-_encoder = msgspec.msgpack.Encoder(decimal_format="string")
-# Who wrote last, and nothing else, changes when somebody saves a record as it was.
-_NOT_CONTENT = "written_by"
 
 
 class Event(NamedTuple):
@@ -33,26 +30,33 @@ class Event(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """How a record was found, common to all events of one read."""
+    """How a record was found, common to all events of one read.
+
+    `epoch`: how often another database was accepted for the source. It goes into the ids of what is known by a number
+    that the other database gave again.
+    """
 
     op: Op
     mode: Mode
     timeline: Literal["wall", "log"]
     observed_at: datetime
+    epoch: int = 0
 
 
 _FIRST = {entity: bytes((number,)) for number, entity in enumerate(ENTITIES, start=1)}
 
 
 def content_hash(document: Document) -> bytes:
-    """16 bytes over what a document says, apart from when and by whom it was last written.
+    """16 bytes over what a document says, apart from when and by whom it was last written: see `digest`."""
+    return digest(document.entity, encoded(document))
+
+
+def digest(entity: str, content: bytes) -> bytes:
+    """16 bytes for an encoded content.
 
     The first byte is the entity's (never 0), so that a record that is gone can still be named: see `entity_of`.
     """
-    content = dict(document.body)
-    content.pop(_NOT_CONTENT, None)
-    encoded = _encoder.encode((document.company_id, content))
-    return _FIRST[document.entity] + blake2b(encoded, digest_size=HASH_BYTES - 1).digest()
+    return _FIRST[entity] + blake2b(content, digest_size=HASH_BYTES - 1).digest()
 
 
 def entity_of(digest: bytes) -> str:
@@ -80,9 +84,16 @@ def _header(source: Source, model: str, entity: str, record_id: str, seen: Sight
 
 
 def state_event(
-    source: Source, model: str, record_id: int, document: Document, digest: bytes, written_at: datetime, seen: Sighting
+    source: Source,
+    model: str,
+    record_id: int,
+    document: Document,
+    digest: bytes,
+    written_at: datetime,
+    seen: Sighting,
+    changes: Sequence[Mapping[str, Any]] = (),
 ) -> Event:
-    """The state of a document after an event.
+    """The state of a document after an event. `changes`: what it changed, where that is known.
 
     Its id covers the content and when it was written: a later return to an earlier content is a new event, a second
     read of the same one is not.
@@ -96,7 +107,9 @@ def state_event(
         "occurred_at": written_at,
         "actor": document.body.get("written_by"),
         "source_write_date": written_at,
-        "transaction_hint": None,
+        # Odoo stamps all that one transaction writes with the transaction's start.
+        "transaction_hint": f"write:{written_at:%Y-%m-%dT%H:%M:%S}:{document.body.get('written_by') or ''}",
+        "changes": list(changes),
         **document.body,
     }
     return Event(document.entity, entity_record(document.entity), content["document_key"], content)
@@ -144,6 +157,7 @@ def transition_event(source: Source, change: Tracked, document: Document, seen: 
         "op": "r" if seen.mode == "snapshot" else "u",
         "event_id": deterministic_id(
             f"tracking\x1f{source.name}\x1f{document.entity}\x1f{change.record_id}\x1f{change.value_id}"
+            + (f"\x1f{seen.epoch}" if seen.epoch else "")
         ),
         "company_id": document.company_id,
         "occurred_at": change.at,
@@ -160,23 +174,25 @@ def deleted_event(
     model: str,
     record_id: int,
     digest: bytes,
-    at: datetime,
-    timeline: Literal["wall", "log"],
+    seen: Sighting,
+    company_id: str | None = None,
+    body: Mapping[str, Any] = MappingProxyType({}),
 ) -> Event:
-    """The deletion of a document: an otherwise empty state with op d. Odoo leaves no trace of who or when.
+    """The deletion of a document: its last content where that is known, with op d. Odoo keeps no trace of who or when.
 
-    `digest` is of its last state; `at` is when it was noticed missing. The id is of the state that ended, so noticing
-    it twice is one event.
+    `digest` is of its last state; `seen.observed_at` is when it was noticed missing. The id is of the state that
+    ended, so noticing it twice is one event.
     """
     entity = entity_of(digest)
-    header = _header(source, model, entity, str(record_id), Sighting("d", "deleted", timeline, at))
+    header = _header(source, model, entity, str(record_id), seen._replace(op="d"))
     content = header | {
         "event_id": deterministic_id("deleted", source.name, entity, record_id, digest.hex()),
-        "company_id": None,
-        "occurred_at": at,
+        "company_id": company_id,
+        "occurred_at": seen.observed_at,
         "actor": None,
         "source_write_date": None,
         "transaction_hint": None,
+        **body,
     }
     return Event(entity, entity_record(entity), content["document_key"], content)
 

@@ -8,7 +8,7 @@ from producers.odoo.seen import SeenHashes, SeenIds, SeenStamps
 from producers.odoo.state import StateStore
 from producers.odoo.windows import Progress
 
-_POSITION, _HASHES, _STAMPS, _LOG, _SWEEP = "position", "hashes", "stamps", "log", "sweep"
+_POSITION, _HASHES, _STAMPS, _LOG, _SWEEP, _NOTE = "position", "hashes", "stamps", "log", "sweep", "note"
 
 
 class SweepPosition(msgspec.Struct, frozen=True):
@@ -35,6 +35,34 @@ class Memory:
         self._swept = False
         self._progress: dict[str, Progress] = {}
         self._moved: set[str] = set()
+        self._notes: dict[str, bytes] = {}
+        self._noted: set[str] = set()
+
+    def note(self, name: str) -> bytes | None:
+        """A small value of its own, kept for whoever knows its name."""
+        return self._notes.get(name)
+
+    def notes(self, prefix: str) -> dict[str, bytes]:
+        """All notes whose names begin so, in order of name."""
+        return {name: value for name, value in sorted(self._notes.items()) if name.startswith(prefix)}
+
+    def put_note(self, name: str, value: bytes | None) -> None:
+        """Keep a note; None forgets it."""
+        if self._notes.get(name) != value:
+            self._noted.add(name)
+            if value is None:
+                self._notes.pop(name, None)
+            else:
+                self._notes[name] = value
+
+    def begin_anew(self) -> None:
+        """Forget how far anything was read, keeping what was published: everything is read again."""
+        self._moved.update(self._progress)
+        self._progress.clear()
+        self.move_sweep(SweepPosition())
+        for stamps in self.stamps.values():
+            stamps.clear()
+        self.log.clear()
 
     def progress(self, model: str) -> Progress | None:
         """How far a model was read; None when it never was."""
@@ -75,6 +103,8 @@ class Memory:
                         memory.stamps[model].load(int(number), value)
                 elif kind == _SWEEP:
                     memory._sweep = msgspec.json.decode(value, type=SweepPosition)
+                elif kind == _NOTE:
+                    memory._notes[rest] = value
                 elif kind == _LOG:
                     memory.log.load(int(rest), value)
             except (ValueError, msgspec.DecodeError):
@@ -83,16 +113,20 @@ class Memory:
 
     def save(self, store: StateStore) -> bool:
         """Hand over what changed, positions last; False when nothing did."""
-        values: dict[str, bytes] = {}
+        values: dict[str, bytes | None] = {}
         for model, hashes in self.hashes.items():
             values |= {f"{_HASHES}/{model}/{number}": bucket for number, bucket in hashes.take_dirty().items()}
         for model, stamps in self.stamps.items():
             values |= {f"{_STAMPS}/{model}/{number}": bucket for number, bucket in stamps.take_dirty().items()}
         values |= {f"{_LOG}/{number}": bucket for number, bucket in self.log.take_dirty().items()}
-        values |= {f"{_POSITION}/{model}": msgspec.json.encode(self._progress[model]) for model in sorted(self._moved)}
+        values |= {f"{_NOTE}/{name}": self._notes.get(name) for name in sorted(self._noted)}
+        for model in sorted(self._moved):
+            progress = self._progress.get(model)
+            values[f"{_POSITION}/{model}"] = None if progress is None else msgspec.json.encode(progress)
         if self._swept:
             values[_SWEEP] = msgspec.json.encode(self._sweep)
         self._moved.clear()
+        self._noted.clear()
         self._swept = False
         if values:
             store.store(values)

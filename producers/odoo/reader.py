@@ -187,13 +187,31 @@ class Reader:
         for rows in self._document_pages(mapping, domain, 0):
             yield self._complete(mapping, rows, with_log=False)
 
-    def by_ids(self, mapping: Mapping, ids: Iterable[int]) -> Iterator[Batch]:
-        """Given documents, whole; those that do not exist are not in it."""
+    def by_ids(self, mapping: Mapping, ids: Iterable[int], *, with_log: bool = False) -> Iterator[Batch]:
+        """Given documents, whole, with their log when asked; those that do not exist are not in it."""
         wanted = sorted(set(ids))
         for start in range(0, len(wanted), self._page_size):
             chunk = wanted[start : start + self._page_size]
             for rows in self._document_pages(mapping, (("id", "in", chunk),), 0):
-                yield self._complete(mapping, rows, with_log=False)
+                yield self._complete(mapping, rows, with_log=with_log)
+
+    def chunk(self, mapping: Mapping, domain: Domain, after: int, *, with_log: bool) -> Batch:
+        """One page of the documents that match, above an id, whole; no rows: there are no more."""
+        rows = next(self._document_pages(mapping, domain, after), [])
+        return self._complete(mapping, rows, with_log) if rows else Batch([])
+
+    def newest_id(self, model: str) -> int:
+        """The largest id that the source has of a model, archived or not; 0 for none."""
+        ids = self._transport.search(model, [], limit=1, order="id desc", context={"active_test": False})
+        return ids[0] if ids else 0
+
+    def parents_of(self, child: Child, ids: Iterable[int]) -> set[int]:
+        """Documents that lines belong to; lines that do not exist have none."""
+        if child.parent not in self._wanted(child.model, child.fields):
+            return set()
+        domain = (*child.domain, ("id", "in", sorted(ids)))
+        pages = self.pages(child.model, domain, [child.parent], limit=CHILD_PAGE)
+        return {int(parent) for rows in pages for row in rows if (parent := ref(row, child.parent)) is not None}
 
     def slice(self, mapping: Mapping, after: int, limit: int) -> Batch:
         """At most `limit` documents above an id: their stamps only, or whole where stamps do not tell of changes."""

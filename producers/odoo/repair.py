@@ -97,11 +97,8 @@ class Repair:
             if one.reference.record_id in existing:
                 continue
             digest = self._hash(mapping.model, one)
-            self._send(
-                events.deleted_event(
-                    self._reader.source, mapping.model, one.reference.record_id, digest, now, self._timeline
-                )
-            )
+            seen = Sighting("d", "deleted", self._timeline, now)
+            self._send(events.deleted_event(self._reader.source, mapping.model, one.reference.record_id, digest, seen))
             deletions += 1
         # 3. Nothing is called repaired before the broker has it.
         self._publisher.flush()

@@ -48,9 +48,19 @@ class _Slots:
         bucket[at : at + self.WIDTH] = digest
         self._dirty.add(number)
 
+    def clear(self) -> None:
+        """Forget all."""
+        for number, bucket in self._buckets.items():
+            self._buckets[number] = bytearray(len(bucket))
+            self._dirty.add(number)
+
     def ids(self) -> Iterator[int]:
         """All ids with a value, ascending."""
         return self.between(0, None)
+
+    def above(self, record_id: int) -> int:
+        """How many ids with a value lie above one."""
+        return sum(1 for _ in self.between(record_id, None))
 
     def between(self, after: int, last: int | None) -> Iterator[int]:
         """Ids with a value above `after` and up to `last` (None: to the end), ascending."""
@@ -109,6 +119,23 @@ class SeenIds:
         number, slot = divmod(row_id, self.PER_BUCKET)
         self._buckets.setdefault(number, bytearray(self.PER_BUCKET // 8))[slot >> 3] |= 1 << (slot & 7)
         self._dirty.add(number)
+
+    def above(self, row_id: int) -> int:
+        """How many ids lie above one."""
+        number, slot = divmod(row_id + 1, self.PER_BUCKET)
+        bits = 0
+        for one, bucket in self._buckets.items():
+            if one > number:
+                bits += int.from_bytes(bucket, "little").bit_count()
+            elif one == number:
+                bits += (int.from_bytes(bucket, "little") >> slot).bit_count()
+        return bits
+
+    def clear(self) -> None:
+        """Forget all."""
+        for number, bucket in self._buckets.items():
+            self._buckets[number] = bytearray(len(bucket))
+            self._dirty.add(number)
 
     def take_dirty(self) -> dict[int, bytes]:
         """Buckets that changed since the last call."""

@@ -32,8 +32,8 @@ class StateStore(Protocol):
         """All values, as last stored."""
         ...
 
-    def store(self, values: Mapping[str, bytes]) -> None:
-        """Hand over values in order. They are safe after the publisher's next flush."""
+    def store(self, values: Mapping[str, bytes | None]) -> None:
+        """Hand over values in order; None forgets a key. They are safe after the publisher's next flush."""
         ...
 
 
@@ -47,9 +47,13 @@ class MemoryState:
         """All values."""
         return dict(self.values)
 
-    def store(self, values: Mapping[str, bytes]) -> None:
+    def store(self, values: Mapping[str, bytes | None]) -> None:
         """Keep values."""
-        self.values.update(values)
+        for key, value in values.items():
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
 
 
 class KafkaState:
@@ -73,61 +77,84 @@ class KafkaState:
         self._read_seconds = read_seconds
         self._config = dict(consumer_config)
         self._source = source
-        self.partition = zlib.crc32(source.encode()) % partitions
+        self.partition = partition_of(source, partitions)
 
-    def store(self, values: Mapping[str, bytes]) -> None:
+    def store(self, values: Mapping[str, bytes | None]) -> None:
         """Publish values in order, to the source's partition."""
         for key, value in values.items():
             self._publisher.publish(CAPTURE_STATE, f"{self._source}/{key}", value, partition=self.partition)
 
     def load(self) -> dict[str, bytes]:
         """Read the source's partition to its end. Raises StateUnavailable."""
-        consumer = Consumer(
-            self._config
-            | {
-                "group.id": f"finwatch-capture-{self._source}",  # librdkafka wants one; nothing is committed to it
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-            }
+        return read_state(
+            self._config, self._source, self.partition, read_seconds=self._read_seconds, clock=self._clock
         )
-        prefix = f"{self._source}/"
-        values: dict[str, bytes] = {}
+
+
+def partition_of(source: str, partitions: int) -> int:
+    """Partition of a source's state: one, so that the order of its keys is the order of writing."""
+    return zlib.crc32(source.encode()) % partitions
+
+
+def read_state(
+    consumer_config: Mapping[str, Any],
+    source: str,
+    partition: int,
+    *,
+    read_seconds: float = READ_SECONDS,
+    clock: Clock | None = None,
+) -> dict[str, bytes]:
+    """Values of a source as they were last committed, by key without the source. Raises StateUnavailable."""
+    clock = clock or SystemClock()
+    consumer = Consumer(
+        {
+            **consumer_config,
+            "group.id": f"finwatch-capture-{source}",  # librdkafka wants one; nothing is committed to it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+    )
+    prefix = f"{source}/"
+    values: dict[str, bytes] = {}
+    try:
+        where = TopicPartition(CAPTURE_STATE, partition)
         try:
-            partition = TopicPartition(CAPTURE_STATE, self.partition)
-            try:
-                begin, end = consumer.get_watermark_offsets(partition, timeout=self._read_seconds)
-            except KafkaException as error:
-                raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {_reason(error)}") from None
-            consumer.assign([TopicPartition(CAPTURE_STATE, self.partition, begin)])
-            position, last_read = begin, self._clock.monotonic()
-            while position < end:
-                # It waits for a full batch as long as it may: a short wait, and a limit on reading nothing at all.
-                records = consumer.consume(500, timeout=0.2)
-                if not records and self._clock.monotonic() - last_read > self._read_seconds:
-                    raise StateUnavailable(
-                        f"{CAPTURE_STATE} was not read to its end: nothing came for {self._read_seconds:.0f} s"
-                    )
-                for record in records:
-                    last_read = self._clock.monotonic()
-                    failure = record.error()
-                    if failure is not None:
-                        if failure.code() == KafkaError._PARTITION_EOF:
-                            return values  # what compaction took from the end leaves no record before it
+            begin, end = consumer.get_watermark_offsets(where, timeout=read_seconds)
+        except KafkaException as error:
+            raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {_reason(error)}") from None
+        consumer.assign([TopicPartition(CAPTURE_STATE, partition, begin)])
+        position, last_read = begin, clock.monotonic()
+        while position < end:
+            # It waits for a full batch as long as it may: a short wait, and a limit on reading nothing at all.
+            records = consumer.consume(500, timeout=0.2)
+            if not records and clock.monotonic() - last_read > read_seconds:
+                raise StateUnavailable(
+                    f"{CAPTURE_STATE} was not read to its end: nothing came for {read_seconds:.0f} s"
+                )
+            for record in records:
+                last_read = clock.monotonic()
+                failure = record.error()
+                if failure is not None:
+                    if failure.code() != KafkaError._PARTITION_EOF:
                         raise StateUnavailable(f"{CAPTURE_STATE} cannot be read: {failure.name()}")
-                    position = (record.offset() or 0) + 1
-                    key = (record.key() or b"").decode("utf-8", "replace")
-                    if not key.startswith(prefix):
-                        continue
-                    value = record.value()
-                    if value is None:
-                        values.pop(key[len(prefix) :], None)
-                    else:
-                        values[key[len(prefix) :]] = value
-            return values
-        finally:
-            consumer.close()
+                    # Compaction and ends of transactions leave no record before it. It may come before the end that
+                    # was asked for: then another source's transaction is open, and more follows.
+                    position = max(position, record.offset() or 0)
+                    continue
+                position = (record.offset() or 0) + 1
+                key = (record.key() or b"").decode("utf-8", "replace")
+                if not key.startswith(prefix):
+                    continue
+                value = record.value()
+                if value is None:
+                    values.pop(key[len(prefix) :], None)
+                else:
+                    values[key[len(prefix) :]] = value
+        return values
+    finally:
+        consumer.close()
 
 
 def _reason(error: KafkaException) -> str:

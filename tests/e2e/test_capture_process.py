@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from finwatch.local.broker import MockBroker
 from finwatch.runtime.config import Settings, load_settings
 from finwatch.runtime.metrics import Metrics
-from finwatch.runtime.topics import ENTITY_TOPICS
 from finwatch.sim import SimulatedOdoo, captured
 from finwatch.sim.store import Database
 from producers.odoo import run
 from producers.odoo.errors import AccessDenied
-from schemas.codec import describe
-from schemas.registry import EmbeddedRegistry
+from tests.parts.capture import Captured
 
 PARTITIONS = 2
 
@@ -53,33 +51,14 @@ def settings(database: Database, broker: MockBroker) -> Iterator[Settings]:
         )
 
 
-def events(broker: MockBroker) -> list[dict[str, object]]:
+def events(broker: MockBroker) -> list[Mapping[str, Any]]:
     """All events on the entity topics, heartbeats left out."""
-    registry = EmbeddedRegistry()
-    consumer = Consumer(
-        {
-            "bootstrap.servers": broker.bootstrap,
-            "group.id": "test",
-            "fetch.wait.max.ms": 10,
-            "enable.auto.commit": False,
-        }
-    )
-    found = []
+    captured = Captured(broker.bootstrap, PARTITIONS)
     try:
-        partitions = [TopicPartition(topic, number, 0) for topic in ENTITY_TOPICS for number in range(PARTITIONS)]
-        left = sum(consumer.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
-        consumer.assign(partitions)
-        while left:
-            record = consumer.poll(10)
-            assert record is not None and record.error() is None
-            left -= 1
-            content = describe(record.value() or b"", registry)
-            if content["$schema"] != "finwatch.Heartbeat":
-                assert record.key() == str(content["document_key"]).encode()
-                found.append(content)
+        captured.to_the_end()
+        return [event.content for event in captured.events]
     finally:
-        consumer.close()
-    return found
+        captured.close()
 
 
 def test_a_second_life_goes_on_from_the_topic(settings: Settings, broker: MockBroker, database: Database) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+import confluent_kafka as ck
 import pytest
 from msgspec import Struct
 
@@ -70,3 +72,34 @@ def test_a_stop_ends_the_waiting() -> None:
     waiting.stop.set()
     with pytest.raises(GaveUp):
         waiting.decode([b"a"])
+
+
+class Message:
+    """What the inlet looks at of a confluent-kafka message."""
+
+    def __init__(self, offset: int, end: bool = False) -> None:
+        self._offset, self._end = offset, end
+
+    def error(self) -> ck.KafkaError | None:
+        return ck.KafkaError(ck.KafkaError._PARTITION_EOF) if self._end else None
+
+    def topic(self) -> str:
+        return "finance.bill.v1"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes:
+        return b"x"
+
+
+def test_the_end_of_a_log_comes_behind_its_records() -> None:
+    """Behind the last record may stand the end of a transaction: only the log's end tells that all was read."""
+    messages: Any = [Message(4), Message(5), Message(7, end=True)]
+    runs = inlet(Away(0))._runs(messages)
+    assert [(len(run.messages), len(run.events), run.end) for run in runs] == [(2, 2, 0), (0, 0, 7)]
+    alone: Any = [Message(7, end=True)]
+    assert [run.end for run in inlet(Away(0))._runs(alone)] == [7]

@@ -86,7 +86,8 @@ class FakeOdoo:
         self, model: str, domain: Sequence[Any], *, limit: int, order: str = "id", context: Any = None
     ) -> list[int]:
         """Ids that match every term."""
-        return [row["id"] for row in self.search_read(model, domain, ["id"], limit=limit)]
+        ids = [row["id"] for row in self.search_read(model, domain, ["id"], limit=10**9)]
+        return (ids[::-1] if order == "id desc" else ids)[:limit]
 
     def search_count(self, model: str, domain: Sequence[Any], *, context: Any = None) -> int:
         """How many match every term."""
@@ -196,9 +197,10 @@ class BrokerState:
 
     def load(self) -> dict[str, bytes]:
         """Last value of each key."""
-        return {key: value for topic, key, value in self._broker.log if topic == CAPTURE_STATE}
+        last = {key: value for topic, key, value in self._broker.log if topic == CAPTURE_STATE}
+        return {key: value for key, value in last.items() if value is not None}
 
-    def store(self, values: Mapping[str, bytes]) -> None:
+    def store(self, values: Mapping[str, bytes | None]) -> None:
         """Publish values in order."""
         for key, value in values.items():
             self._publisher.publish(CAPTURE_STATE, key, value, partition=0)

@@ -78,7 +78,7 @@ def test_a_deletion_fits_every_schema() -> None:
     for mapping in MAPPINGS:
         for entity in mapping.entities:
             digest = events.content_hash(Document(entity, None, {}))
-            event = events.deleted_event(source, mapping.model, 7, digest, AT, "wall")
+            event = events.deleted_event(source, mapping.model, 7, digest, Sighting("d", "deleted", "wall", AT))
             told = describe(encode(event.record, event.content), registry)
             assert (told["document_key"], told["op"]) == (f"erp:{entity}:7", "d")
 

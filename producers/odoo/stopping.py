@@ -1,0 +1,44 @@
+"""Which models are captured, and which were left out because of an error that concerns only them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+
+from producers.odoo.errors import OdooError
+from producers.odoo.figures import Figures
+from producers.odoo.mapping.spec import Mapping
+from producers.odoo.reader import NO_SUCH
+
+
+class Models:
+    """The models to capture; those that an error stopped are left out, loudly, and the others go on."""
+
+    def __init__(self, mappings: Sequence[Mapping], figures: Figures, log: structlog.stdlib.BoundLogger) -> None:
+        self.all = list(mappings)
+        self.stopped: dict[str, str] = {}
+        """Kind of the error by model."""
+        self._figures = figures
+        self._log = log
+
+    def active(self) -> list[Mapping]:
+        """Those that are captured."""
+        return [one for one in self.all if one.model not in self.stopped]
+
+    @contextmanager
+    def guarded(self, model: str) -> Iterator[None]:
+        """Stop the model on what only concerns it (a right, an app); everything else is raised."""
+        try:
+            yield
+        except NO_SUCH as error:
+            self.stop(model, error)
+
+    def stop(self, model: str, error: OdooError) -> None:
+        """Leave a model out from now on."""
+        self.stopped[model] = error.kind
+        self._figures.error(error.kind)
+        self._figures.gauge("capture_model_stopped", 1, model)
+        if error.kind == "unknown_model":
+            self._log.info("model is not installed", model=model)
+        else:
+            self._log.error("model is not captured", model=model, kind=error.kind, error=str(error))

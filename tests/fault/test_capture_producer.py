@@ -1,0 +1,145 @@
+"""The producer as a process on a real broker: killed, stopped and woken, replaced (invariants I1, I2, I4).
+
+What readers of committed records see is judged: every document's last state and every deletion are the source's, and
+no event id is there twice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from finwatch.runtime.exits import ExitCode
+from finwatch.sim import captured
+from finwatch.sim.store import Database
+from tests.fault.test_capture_seeds import COUNTED, Oracle
+from tests.parts.capture import Capturing
+from tests.parts.kafka import Kafka
+from tests.parts.pipeline import eventually
+
+PARTITIONS = 2
+IGNORED = frozenset({"written_by", *COUNTED})
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+@pytest.fixture
+def database(data_dir: Path) -> Database:
+    return captured("odoo18", data_dir)
+
+
+@pytest.fixture
+def capturing(tmp_path: Path, kafka: Kafka, database: Database) -> Iterator[Capturing]:
+    # Small pages, so that there is a snapshot to be killed in.
+    settings = {"odoo_page_size": "5", "odoo_poll_interval": "0.3", "odoo_sweep_seconds": "3"}
+    with Capturing(tmp_path, kafka.bootstrap, database, PARTITIONS, **settings) as subject:
+        yield subject
+
+
+class People:
+    """Somebody who works in the database while the producer is killed."""
+
+    def __init__(self, database: Database, random: Random) -> None:
+        self._database, self._random = database, random
+
+    def work(self) -> None:
+        """A few transactions: writes, a deletion now and then."""
+        random, tables = self._random, self._database.tables
+        for _ in range(random.randrange(1, 5)):
+            with self._database.lock:
+                tx = self._database.begin()
+                tx.write("purchase.order", random.choice(tables["purchase.order"].ids), {"partner_ref": _word(random)})
+                bills = [
+                    one for one in tables["account.move"].ids if tables["account.move"].rows[one]["state"] == "draft"
+                ]
+                if bills:
+                    tx.write("account.move", random.choice(bills), {"ref": _word(random)})
+                tx.commit()
+        if random.random() < 0.3:
+            with self._database.lock:
+                orders = [one for one in tables["purchase.order"].ids if one not in self._referred()]
+                if orders:
+                    tx = self._database.begin()
+                    tx.unlink("purchase.order", random.choice(orders))
+                    tx.commit()
+
+    def _referred(self) -> set[int]:
+        return {
+            row["purchase_id"] for row in self._database.tables["stock.picking"].rows.values() if row.get("purchase_id")
+        }
+
+
+def _word(random: Random) -> str:
+    return f"W{random.randrange(10**6)}"
+
+
+def is_whole(capturing: Capturing) -> None:
+    """The topics tell what the source is, and no id twice."""
+    capturing.captured.to_the_end()
+    assert capturing.captured.differences(Oracle(capturing.database).everything(), IGNORED) == set()
+    assert capturing.captured.repeats() == {}
+
+
+def kill_again_and_again(capturing: Capturing, times: int) -> None:
+    random = Random(7)
+    people = People(capturing.database, random)
+    for _ in range(times):
+        producer = capturing.start()
+        until = time.monotonic() + random.uniform(0, 1.5)
+        while time.monotonic() < until:
+            people.work()
+            time.sleep(random.uniform(0, 0.3))  # when it is killed is what is random here
+        producer.kill()
+        capturing.captured.read()
+        assert not capturing.captured.repeats()
+    last = capturing.start()
+    people.work()
+    truth = Oracle(capturing.database).everything()
+
+    def same() -> bool:
+        capturing.captured.read()
+        return not capturing.captured.differences(truth, IGNORED)
+
+    eventually(same, why=lambda: f"{sorted(capturing.captured.differences(truth, IGNORED))[:5]}\n{last.said()[-3000:]}")
+    assert last.stop() == 0
+    is_whole(capturing)
+
+
+def test_killed_again_and_again(capturing: Capturing) -> None:
+    kill_again_and_again(capturing, 5)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_killed_a_hundred_times(capturing: Capturing) -> None:
+    kill_again_and_again(capturing, 100)
+
+
+def test_a_producer_that_was_stopped_is_refused_when_it_wakes(capturing: Capturing) -> None:
+    """Stopped in the middle of its snapshot, with records on their way; the second one does all of it."""
+    first = capturing.start()
+    eventually(lambda: capturing.captured.read() or capturing.captured.events)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    for order in capturing.database.tables["purchase.order"].ids[:5]:
+        with capturing.database.lock:
+            tx = capturing.database.begin()
+            tx.write("purchase.order", order, {"partner_ref": "while it slept"})
+            tx.commit()
+    second = capturing.start()
+    truth = Oracle(capturing.database).everything()
+    eventually(lambda: capturing.captured.read() or not capturing.captured.differences(truth, IGNORED))
+    before = len(capturing.captured.events)
+    os.kill(first.process.pid, signal.SIGCONT)
+    assert first.wait(30) == ExitCode.FENCED, first.said()
+    assert f"process {second.process.pid} on" in first.said()
+    assert "Traceback" not in first.said()
+    is_whole(capturing)
+    assert len(capturing.captured.events) == before
+    assert second.running
+    assert second.stop() == 0
