@@ -18,6 +18,7 @@ class Models:
         self.all = list(mappings)
         self.stopped: dict[str, str] = {}
         """Kind of the error by model."""
+        self._absent: set[str] = set()
         self._figures = figures
         self._log = log
 
@@ -36,9 +37,12 @@ class Models:
     def stop(self, model: str, error: OdooError) -> None:
         """Leave a model out from now on."""
         self.stopped[model] = error.kind
-        self._figures.error(error.kind)
-        self._figures.gauge("capture_model_stopped", 1, model)
         if error.kind == "unknown_model":
-            self._log.info("model is not installed", model=model)
+            # Most databases lack some apps: told once, no error, and nothing that an alert would fire on.
+            if model not in self._absent:
+                self._absent.add(model)
+                self._log.info("model is not installed", model=model)
         else:
+            self._figures.error(error.kind)
+            self._figures.gauge("capture_model_stopped", 1, model)
             self._log.error("model is not captured", model=model, kind=error.kind, error=str(error))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from finwatch.runtime.clock import ManualClock
+from finwatch.runtime.metrics import Metrics
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.mapping import BY_MODEL, MAPPINGS
 from producers.odoo.mapping.spec import REFERENCE_POLLS
@@ -89,6 +92,25 @@ def test_what_no_stage_reads_has_one_heartbeat_and_no_event_of_its_creation() ->
     subject.poll()
     assert len(broker.heartbeats()) == 1
     assert {name for name, _ in broker.records()} == {"finwatch.Unit"}
+
+
+def test_a_model_that_is_not_installed_is_told_once_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = Metrics()
+    publisher = FakeBroker().publisher(None, 0)
+    settings = CaptureSettings(source="erp", database="db", account_key=b"k" * 32, models=("planning.slot",))
+    subject = Capture(fake(), publisher, ManualClock(START), settings, encode=encode, metrics=metrics)
+    subject.connect()
+    subject.retry_stopped()
+    assert subject.stopped_models["planning.slot"] == "unknown_model"
+    told = [line for line in capsys.readouterr().out.splitlines() if "not installed" in line and "planning" in line]
+    assert len(told) == 1
+    stopped = metrics.registry.get_sample_value(
+        "finwatch_capture_model_stopped", {"source": "erp", "model": "planning.slot"}
+    )
+    assert not stopped
+    assert not metrics.registry.get_sample_value(
+        "finwatch_capture_errors_total", {"source": "erp", "kind": "unknown_model"}
+    )
 
 
 def test_what_is_watched_is_polled_each_time() -> None:
