@@ -111,6 +111,9 @@ class OdooSettings(_Group):
     page_seconds: float = Field(
         2.0, gt=0, description="How long Odoo should take for a page; pages grow and shrink towards it."
     )
+    poll_budget: float = Field(
+        60.0, ge=0, description="Seconds a poll may take; what does not fit goes on in the next. 0: no limit."
+    )
     rate: float = Field(0.0, ge=0, description="Requests a second at most; 0: as many as Odoo answers.")
     concurrency: int = Field(2, ge=1, le=64, description="Requests at once, at most.")
     patience: float = Field(

@@ -149,6 +149,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ),
     MetricSpec("capture_sweep_rounds", "counter", "Rounds of the sweep over all models.", ("source",)),
     MetricSpec("capture_sweep_round_seconds", "gauge", "Duration of the sweep's last round.", ("source",), "seconds"),
+    MetricSpec("capture_polls_cut", "counter", "Polls that left models to the next, for want of time.", ("source",)),
     MetricSpec("capture_poll_seconds", "histogram", "Duration of a poll of all models.", ("source",), "seconds"),
     # The reconciliation of source and store.
     MetricSpec("reconcile_documents", "gauge", "Documents compared, by side.", ("source", "entity", "side")),

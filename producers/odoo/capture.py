@@ -20,7 +20,7 @@ from finwatch.runtime.retry import backoff
 from producers.hints import Hint
 from producers.odoo import identity, windows
 from producers.odoo.accounts import AccountHasher
-from producers.odoo.errors import Malformed, Unavailable
+from producers.odoo.errors import AccessDenied, Malformed, Unavailable
 from producers.odoo.figures import Figures
 from producers.odoo.hinted import Hinted
 from producers.odoo.identity import DatabaseChanged, Identity
@@ -41,6 +41,8 @@ from producers.odoo.transport import Transport
 from producers.signals import SnapshotRequest
 
 RETRY_STOPPED_SECONDS = 600.0
+RETRY_DENIED_SECONDS = 60.0
+"""A refused login costs the server half a second, and some lock accounts after many."""
 _MOMENT = 0.001  # less than that is no wait: clocks count microseconds, and a rest of one would be waited for for ever
 LISTEN_SECONDS = 0.2
 """How long hints are waited for before signals and the stop are looked at."""
@@ -117,6 +119,8 @@ class Capture:
         self._memory: Memory | None = None
         self._parts: _Parts | None = None
         self._last_retry = clock.monotonic()
+        self.denied = False
+        """Whether the login is refused that was accepted before."""
         if settings.overlap < windows.SAFE_OVERLAP:
             self._log.warning(
                 "overlap below Odoo's limit of a transaction: late commits may be lost",
@@ -172,7 +176,7 @@ class Capture:
             self._publisher, self._encode, self._state, settings, reader, memory, times, figures, log,
             atomic=self._atomic, on_settle=self._on_settle,
         )  # fmt: skip
-        streaming = Streaming(reader, memory, publishing, models, times, settings)
+        streaming = Streaming(reader, memory, publishing, models, times, settings, self._figures)
         parts = _Parts(
             reader,
             memory,
@@ -221,13 +225,14 @@ class Capture:
         parts, before, started = self._ready(), self.published, self._clock.monotonic()
         with self._times.at(now):
             # 1. Windows: the log, then the documents.
-            complete, began = parts.streaming.poll()
+            complete = parts.streaming.poll()
             # 2. A slice of the sweep: what no window can find.
             if parts.rounds.due():
                 self._sweep_slices(parts)
             # 3. Deliver and remember; 4. only then say how far the source was seen.
             parts.publishing.settle(force=True)
-            parts.publishing.heartbeats(complete, began or self._times.observed())
+            for until, mappings in complete.items():
+                parts.publishing.heartbeats(mappings, until or self._times.observed())
             self._figures.observe("capture_poll_seconds", self._clock.monotonic() - started)
             self._report_age(parts)
         return self.published - before
@@ -363,7 +368,9 @@ class Capture:
     def run(self, stop: threading.Event, *, hints: Hints | None = None, signals: Signals | None = None) -> None:
         """Snapshot, then poll until `stop` is set; between the polls what hints and signals ask for.
 
-        Waits out what passes; raises what does not (AccessDenied, DatabaseChanged, PublishFailed).
+        Waits out what passes, and a login that is refused after it was accepted (a password that was changed, a key
+        that expired): it is said once, and tried again until it is accepted. Raises what does not pass: AccessDenied
+        before anything was read, DatabaseChanged, PublishFailed.
         """
         waits, said = backoff(), False
         while not stop.is_set():
@@ -378,12 +385,31 @@ class Capture:
                 if not said:
                     self._log.info("streaming", poll_interval_seconds=self._settings.poll_interval)
                     said = True
+                self.denied = False
                 self._between_polls(stop, hints, signals)
+            except AccessDenied as error:
+                if not said:
+                    raise
+                self.settle()
+                self._wait_denied(error, stop)
             except (Unavailable, Malformed) as error:
                 # What was published until now is remembered, so that no transaction stays open over the waiting.
                 self.settle()
                 self._wait_out(error, max(next(waits), getattr(error, "retry_after", None) or 0.0), stop)
         self.settle()
+
+    def _wait_denied(self, error: AccessDenied, stop: threading.Event) -> None:
+        self._figures.error(error.kind)
+        self._figures.gauge("capture_connected", 0)
+        if not self.denied:
+            self.denied = True
+            self._log.error(
+                "Odoo no longer accepts the login: nothing is captured until it does",
+                error=str(error),
+                what_to_do=error.what_to_do,
+                retry_seconds=RETRY_DENIED_SECONDS,
+            )
+        self._clock.wait(RETRY_DENIED_SECONDS, stop)
 
     def _wait_out(self, error: Unavailable | Malformed, wait: float, stop: threading.Event) -> None:
         self._figures.error(error.kind)

@@ -178,13 +178,13 @@ class Reader:
         for rows in self._document_pages(mapping, (), after):
             yield self._complete(mapping, rows, with_log)
 
-    def window(self, mapping: Mapping, since: datetime) -> Iterator[Batch]:
-        """Documents written since a moment, by their own stamp; all of them where no stamp tells."""
+    def window(self, mapping: Mapping, since: datetime, *, after: int = 0) -> Iterator[Batch]:
+        """Documents above an id written since a moment, by their own stamp; all of them where no stamp tells."""
         domain: Domain = ()
         if not mapping.poll_whole:
             written = [(name, ">=", odoo_moment(since)) for name in mapping.stamps]
             domain = (*("|",) * (len(written) - 1), *written)
-        for rows in self._document_pages(mapping, domain, 0):
+        for rows in self._document_pages(mapping, domain, after):
             yield self._complete(mapping, rows, with_log=False)
 
     def by_ids(self, mapping: Mapping, ids: Iterable[int], *, with_log: bool = False) -> Iterator[Batch]:

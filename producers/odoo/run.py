@@ -53,6 +53,7 @@ def capture_settings(settings: Settings) -> CaptureSettings:
             account_key=key,
             overlap=timedelta(seconds=odoo.overlap),
             page_size=odoo.page_size,
+            poll_budget=odoo.poll_budget,
             poll_interval=odoo.poll_interval,
             partitions=settings.kafka.partitions,
             sweep_interval=odoo.sweep_seconds,
@@ -212,8 +213,9 @@ def run(
 
         def health() -> Health:
             return Health(
-                not capture.stopped_models or set(capture.stopped_models.values()) == {"unknown_model"},
-                {"stopped_models": capture.stopped_models},
+                not capture.denied
+                and (not capture.stopped_models or set(capture.stopped_models.values()) == {"unknown_model"}),
+                {"stopped_models": capture.stopped_models, "login_refused": capture.denied},
             )
 
         server = HealthServer(metrics.registry, health, settings.http.host, settings.http.port).start()

@@ -16,7 +16,8 @@ class CaptureSettings:
     other hashes. `models`: a part of the mapped ones; empty for all. `languages`: empty to ask the server.
     `sweep_interval`: seconds between the beginnings of two rounds of the sweep, 0 for none; `sweep_rows`: how many rows
     a poll spends on it; `sweep_recent`: see producers.odoo.sweep; `sweep_deletions`: share of a slice that may be
-    missing before deletions are withheld. `contents`: bytes of last contents held for `before`; 0 for none.
+    missing before deletions are withheld. `poll_budget`: seconds of one poll, 0 for as many as it takes. `contents`:
+    bytes of last contents held for `before`; 0 for none.
     """
 
     source: str
@@ -37,6 +38,7 @@ class CaptureSettings:
     sweep_recent: timedelta = timedelta(hours=1)
     sweep_deletions: float = 0.1
     contents: int = 32 * 2**20
+    poll_budget: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.source or ":" in self.source or "/" in self.source:
@@ -45,6 +47,8 @@ class CaptureSettings:
             raise ValueError("overlap, page size and partitions must be positive")
         if self.sweep_interval < 0 or self.sweep_rows < 1 or not 0 <= self.sweep_deletions <= 1:
             raise ValueError("the sweep's interval and rows must be positive, its share of deletions within 0 and 1")
+        if self.poll_budget < 0:
+            raise ValueError("the time budget of a poll must be positive, or 0 for none")
         if self.contents < 0:
             raise ValueError("the bytes of contents held must be positive, or 0 for none")
         unknown = set(self.models) - BY_MODEL.keys()

@@ -1,10 +1,14 @@
 """Streaming: what changed since the last poll, from the tracking log and from the documents' own stamps."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 
 from producers.odoo import tracking, windows
+from producers.odoo.errors import Unavailable
 from producers.odoo.events import Mode
+from producers.odoo.figures import Figures
 from producers.odoo.mapping import BY_MODEL
 from producers.odoo.mapping.spec import Mapping
 from producers.odoo.memory import Memory
@@ -19,8 +23,26 @@ from producers.odoo.values import moment
 LOG = tracking.VALUE_MODEL
 
 
+@dataclass
+class Window:
+    """A model's window that is being read: from when, by source time of its beginning, and how far."""
+
+    since: datetime
+    began: datetime | None
+    after: int = 0
+    newest: datetime | None = None
+    read: set[int] = field(default_factory=set)
+    continued: bool = False
+
+
 class Streaming:
-    """Reads windows that reach back by the overlap, and publishes what is new in them."""
+    """Reads windows that reach back by the overlap, and publishes what is new in them.
+
+    A poll has a budget of time. What does not fit is left to the next one and never lost: a window that was cut goes
+    on behind the last id read, and counts as of the moment when it was begun, so that the window after it reaches back
+    to what changed behind the cut; models that had no turn are first in turn. A process that ends meanwhile begins such
+    a window anew.
+    """
 
     def __init__(
         self,
@@ -30,6 +52,7 @@ class Streaming:
         models: Models,
         times: Times,
         settings: CaptureSettings,
+        figures: Figures,
     ) -> None:
         self._reader = reader
         self._memory = memory
@@ -38,31 +61,72 @@ class Streaming:
         self._times = times
         self._settings = settings
         self._polls = 0
+        self._figures = figures
+        self._cut: dict[str, Window] = {}
+        self._waiting: list[str] = []
+        """Models that the last poll left to this one, in turn."""
 
     def start_log(self) -> None:
         """The log is streamed from the moment at which the first snapshot began; what is older comes with it."""
         if self._memory.progress(LOG) is None:
             self._memory.move(LOG, windows.snapshot_read(windows.begin(self._times.begin())))
 
-    def poll(self) -> tuple[list[Mapping], datetime | None]:
-        """One window of everything: (the mappings read wholly, source time when reading began)."""
-        complete: list[Mapping] = []
+    def poll(self) -> dict[datetime | None, list[Mapping]]:
+        """One window of everything: the mappings read wholly, by the source time up to which (None: it does not tell).
+
+        Raises Unavailable, Malformed, AccessDenied.
+        """
+        complete: dict[datetime | None, list[Mapping]] = {}
+        until = self._times.monotonic() + self._settings.poll_budget if self._settings.poll_budget else inf
         # 1. The log first: who did it stands on the topic before what it led to.
         self.start_log()
         began = self._times.of_source()
         if LOG not in self._models.stopped:
             with self._models.guarded(LOG):
                 self._poll_log(began)
-        # 2. Documents by their own stamp, then by their lines'.
-        for mapping in self._models.active():
+        # 2. Documents by their own stamp, then by their lines'; at least a page of one model, whatever the log took.
+        left: list[str] = []
+        served = False
+        for mapping in self._in_turn():
             progress = self._memory.progress(mapping.model)
-            if progress is None or not progress.snapshot_done or self._polls % mapping.poll_every:
+            if progress is None or not progress.snapshot_done:
                 continue
+            if self._polls % mapping.poll_every and mapping.model not in self._waiting:
+                continue
+            if served and self._times.monotonic() > until:
+                left.append(mapping.model)
+                continue
+            served = True
             with self._models.guarded(mapping.model):
-                self._poll_model(mapping, progress)
-                complete.append(mapping)
+                window = self._cut.pop(mapping.model, None) or Window(
+                    windows.window_start(progress, self._settings.overlap), self._times.of_source()
+                )
+                try:
+                    whole = self._poll_model(mapping, progress, window, until)
+                except Unavailable:
+                    self._keep(mapping.model, window)  # the next poll goes on behind what was published
+                    raise
+                if not whole:
+                    self._keep(mapping.model, window)
+                    left.append(mapping.model)
+                elif not window.continued:
+                    complete.setdefault(began, []).append(mapping)
+                elif window.began is not None:  # what changed since then, behind the cut, is not published yet
+                    complete.setdefault(window.began, []).append(mapping)
+        self._waiting = left
         self._polls += 1
-        return complete, began
+        if left:
+            self._figures.count("capture_polls_cut")
+        return complete
+
+    def _keep(self, model: str, window: Window) -> None:
+        window.continued = True
+        self._cut[model] = window
+
+    def _in_turn(self) -> list[Mapping]:
+        """The active models, those first that waited."""
+        waited = {model: place for place, model in enumerate(self._waiting)}
+        return sorted(self._models.active(), key=lambda mapping: waited.get(mapping.model, len(waited)))
 
     def _poll_log(self, began: datetime | None) -> None:
         progress = self._memory.progress(LOG)
@@ -100,20 +164,21 @@ class Streaming:
             if value_id not in left:
                 self._memory.log.add(value_id)
 
-    def _poll_model(self, mapping: Mapping, progress: windows.Progress) -> None:
-        since = windows.window_start(progress, self._settings.overlap)
-        began = self._times.of_source()
-        newest: datetime | None = None
-        read: set[int] = set()
-        for batch in self._reader.window(mapping, since):
+    def _poll_model(self, mapping: Mapping, progress: windows.Progress, window: Window, until: float) -> bool:
+        """Read a window on; whether it was read wholly by monotonic time `until`."""
+        for batch in self._reader.window(mapping, window.since, after=window.after):
             stamps = [one for row in batch.rows if (one := moment(row, "write_date")) is not None]
-            newest = max(stamps, default=newest) if newest is None else max([newest, *stamps])
-            read.update(row["id"] for row in batch.rows)
+            window.newest = max(stamps if window.newest is None else [window.newest, *stamps], default=None)
+            window.read.update(row["id"] for row in batch.rows)
             self._publishing.batch(mapping, batch, "window")
             self._publishing.settle(force=False)
+            window.after = batch.rows[-1]["id"]
+            if self._times.monotonic() > until:
+                return False
         for child in mapping.children:
-            for parents in self._reader.parents_of_changed(mapping, child, since):
-                for batch in self._reader.by_ids(mapping, parents - read):
+            for parents in self._reader.parents_of_changed(mapping, child, window.since):
+                for batch in self._reader.by_ids(mapping, parents - window.read):
                     self._publishing.batch(mapping, batch, "window")
-                read |= parents
-        self._memory.move(mapping.model, windows.window_read(progress, began, newest))
+                window.read |= parents
+        self._memory.move(mapping.model, windows.window_read(progress, window.began, window.newest))
+        return True

@@ -37,7 +37,7 @@ def partner(record_id: int, name: str, uid: int = 7) -> dict[str, Any]:
 def capture(
     odoo: FakeOdoo, broker: FakeBroker, clock: ManualClock, *, dies_at: int | None = None, left: int = 0, **given_: Any
 ) -> Capture:
-    publisher = broker.publisher(dies_at, left)
+    publisher, metrics = broker.publisher(dies_at, left), given_.pop("metrics", None)
     options: dict[str, Any] = {"models": ("res.partner",), "page_size": 2, "partitions": 1, "languages": ("en_US",)}
     return Capture(
         odoo,
@@ -46,7 +46,7 @@ def capture(
         CaptureSettings(source="erp", database="db", account_key=b"k" * 32, **(options | given_)),
         encode=encode,
         state=BrokerState(broker, publisher),
-        metrics=given_.get("metrics"),
+        metrics=metrics,
     )
 
 
@@ -163,33 +163,135 @@ def test_a_stopped_model_is_tried_again() -> None:
     assert names(broker) == {"1": "P1"}
 
 
-def test_running_waits_out_an_absent_server_and_ends_on_a_revoked_login() -> None:
-    odoo, broker, clock = FakeOdoo(START), FakeBroker(), ManualClock(START)
-    odoo.put("res.partner", partner(1, "P1"), START)
-    subject = capture(odoo, broker, clock)
-    answers = iter([Unavailable("down"), Unavailable("down"), None, None])
+class Turns(ManualClock):
+    """A clock whose every wait changes what the server answers next; `stop` is set when nothing is left to answer."""
 
-    class Turn(ManualClock):
-        def wait(self, seconds: float, stop: threading.Event) -> bool:
-            failure = next(answers, AccessDenied("revoked"))
-            if failure is None:
-                odoo.failures.clear()
-            else:
-                odoo.failures["res.partner"] = failure
-            return super().wait(seconds, stop)
+    def __init__(self, odoo: FakeOdoo, answers: list[Exception | None]) -> None:
+        super().__init__(START)
+        self.odoo, self.answers, self.stop = odoo, iter(answers), threading.Event()
+        self.waits: list[float] = []
 
+    def wait(self, seconds: float, stop: threading.Event) -> bool:
+        self.waits.append(seconds)
+        try:
+            failure = next(self.answers)
+        except StopIteration:
+            self.stop.set()
+            failure = None
+        self.odoo.failures.clear()
+        if failure is not None:
+            self.odoo.failures["res.partner"] = failure
+        return super().wait(seconds, stop)
+
+
+def run_through(odoo: FakeOdoo, broker: FakeBroker, answers: list[Exception | None]) -> tuple[Capture, Turns]:
+    clock = Turns(odoo, answers)
     subject = Capture(
         odoo,
         broker.publisher(),
-        Turn(START),
+        clock,
         CaptureSettings(source="erp", database="db", account_key=b"k" * 32, models=("res.partner",), partitions=1),
         encode=encode,
     )
-    with pytest.raises(AccessDenied):
-        subject.run(threading.Event())
+    subject.run(clock.stop)
+    return subject, clock
+
+
+def test_running_waits_out_an_absent_server() -> None:
+    odoo, broker = FakeOdoo(START), FakeBroker()
+    odoo.put("res.partner", partner(1, "P1"), START)
+    run_through(odoo, broker, [Unavailable("down"), Unavailable("down"), None, None])
     assert names(broker) == {"1": "P1"}
     ids = [content["event_id"] for _, content in broker.records()]
     assert len(ids) == len(set(ids))
+
+
+def test_a_login_refused_later_is_said_once_and_tried_again_until_it_is_accepted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odoo, broker = FakeOdoo(START), FakeBroker()
+    odoo.put("res.partner", partner(1, "P1"), START)
+    denied: list[Exception | None] = [AccessDenied("refused")] * 3
+
+    subject, clock = run_through(odoo, broker, [None, *denied, None, None])
+    assert names(broker) == {"1": "P1"}
+    assert not subject.denied
+    assert clock.waits.count(60.0) == 3
+    assert capsys.readouterr().out.count("no longer accepts the login") == 1
+
+
+def test_a_login_that_was_never_accepted_ends_it() -> None:
+    odoo, broker = FakeOdoo(START), FakeBroker()
+    odoo.failures["res.partner"] = AccessDenied("refused")
+    with pytest.raises(AccessDenied):
+        run_through(odoo, broker, [])
+
+
+class Leisurely(FakeOdoo):
+    """A second for every answer."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(START)
+        self.clock = clock
+
+    def search_read(self, *args: Any, **options: Any) -> Any:
+        rows = super().search_read(*args, **options)
+        self.clock.wait(1.0, threading.Event())
+        self.now = self.clock.now()
+        return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=12), st.sampled_from([1.0, 4.0, 9.0]))
+def test_a_poll_keeps_its_time_and_what_does_not_fit_goes_on_in_the_next(
+    changed: list[tuple[int, bool]], budget: float
+) -> None:
+    clock = ManualClock(START)
+    odoo, broker = Leisurely(clock), FakeBroker()
+    odoo.put("res.partner", partner(1, "P1"), START)
+    subject = capture(odoo, broker, clock, poll_budget=budget, read_ahead=False, sweep_interval=0.0)
+    subject.snapshot()
+    for number in range(1, 31):
+        odoo.put("res.partner", partner(number, f"new {number}"), clock.now())
+    changes = iter(changed)
+    for _ in range(60):
+        began = clock.monotonic()
+        subject.poll()
+        assert clock.monotonic() - began <= budget + 4  # the page under way, the log's
+        record_id, while_cut = next(changes, (0, False))
+        if record_id and while_cut:  # behind the cut as well as before it
+            odoo.put("res.partner", partner(record_id, f"changed at {clock.monotonic()}"), clock.now())
+    assert names(broker) == visible(odoo)
+    ids = [content["event_id"] for _, content in broker.records()]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_window_that_was_cut_is_not_said_to_be_whole() -> None:
+    clock = ManualClock(START)
+    odoo, broker = Leisurely(clock), FakeBroker()
+    odoo.put("res.partner", partner(1, "P1"), START)
+    metrics = Metrics()
+    options: dict[str, Any] = {
+        "poll_budget": 2.0,
+        "read_ahead": False,
+        "sweep_interval": 0.0,
+        "heartbeat_interval": 0.0,
+    }
+    subject = capture(odoo, broker, clock, metrics=metrics, **options)
+    subject.snapshot()
+    changed_at = clock.now()
+    for number in range(1, 31):
+        odoo.put("res.partner", partner(number, f"new {number}"), changed_at)
+    while names(broker) != visible(odoo):
+        subject.poll()
+        if names(broker) != visible(odoo):
+            assert all(content["at"] <= changed_at for content in broker.heartbeats())
+    cut = metrics.registry.get_sample_value("finwatch_capture_polls_cut_total", {"source": "erp"}) or 0
+    assert cut > 3
+    # Every window of this server takes many polls: it is still said how far it was read.
+    for _ in range(20):
+        subject.poll()
+    assert max(content["at"] for content in broker.heartbeats()) > changed_at
 
 
 def test_heartbeats_follow_what_was_read() -> None:
