@@ -17,6 +17,13 @@ from schemas.registry import Registry, newest
 from schemas.tree import Column, Node, tree
 
 _KEPT = 16_384
+# Text columns with few values in what a producer writes, beside those of schemas.encode.
+# fmt: off
+_FEWER = frozenset((
+    "mode", "source_database", "source_model", "activity", "field", "label", "move_type", "payment_state",
+    "journal_id", "account_id", "unit", "unit_id", "actor", "created_by", "written_by", "responsible",
+))
+# fmt: on
 
 
 class _Kept(dict[Any, bytes]):
@@ -62,7 +69,7 @@ def _expression(column: Column, scope: dict[str, Any], index: int, where: str) -
         return [f"e{index}({look})"]
     null = f"Z if (v:={look}) is None else "
     if node.kind == "string":
-        if column.name in _FEW:
+        if column.name in _FEW or column.name in _FEWER:
             scope[f"t{index}"] = _Texts(node.nullable)
             return [f"t{index}[{look}]"]
         return [f"L[len(a:={look}.encode())]", "a"] if plain else [f"({null}N[len(a:=v.encode())]+a)"]
