@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from finwatch.domain import exceptions
+from finwatch.domain.duplicates import rules as duplicates
 from finwatch.domain.duties import rules as duties
 from finwatch.domain.findings import APPROVALS, SLA
 from finwatch.domain.matching import rules as matching
@@ -43,6 +44,8 @@ def entries(policy: Policy) -> list[Entry]:
         Entry(exceptions.RULES[name], section.severity, section.owner, section.next_action)
         for name, section in document.exceptions.items()
     ]
+    bills = document.duplicates
+    found += [Entry(rule, bills.severity, bills.owner, bills.next_action) for rule in duplicates.RULES.values()]
     for rules, handling in (
         (matching.RULES, document.matching.handled()),
         (duties.RULES, document.duties.handled()),

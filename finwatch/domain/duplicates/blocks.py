@@ -18,7 +18,7 @@ from finwatch.domain.policy import DuplicatesSection
 RELATION = "duplicate_bill"
 VENDOR, AMOUNT = "v", "a"
 """The two sides. What a bill's rows are kept under, so that a partition that has both keys keeps them apart."""
-NUMBER_BLOCK, ORDER_BLOCK, AMOUNT_BLOCK = "n:", "o:", "m:"
+NUMBER_BLOCK, ORDER_BLOCK, BARE_BLOCK, AMOUNT_BLOCK = "n:", "o:", "w:", "m:"
 _TELLING = 6  # letters and digits from which a reference tells by itself, whoever the vendor is
 
 
@@ -28,7 +28,7 @@ def relation_keys(source: str, vendor: str | None, amount: Decimal | None, curre
         return ()
     return (
         f"{RELATION}:{source}:{VENDOR}:{vendor}",
-        f"{RELATION}:{source}:{AMOUNT}:{plain(amount)}:{currency or ''}",
+        f"{RELATION}:{source}:{AMOUNT}:{whole(amount)}:{currency or ''}",
     )
 
 
@@ -48,15 +48,17 @@ def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]
         if has_reference(bill, settings):
             assert bill.reference is not None
             found.append(f"{NUMBER_BLOCK}{bill.vendor}:{like.number(bill.reference)}")
+        else:
+            found.append(f"{BARE_BLOCK}{bill.vendor}")
         if bill.order:
             found.append(f"{ORDER_BLOCK}{bill.vendor}:{bill.order}")
-        found.append(f"{AMOUNT_BLOCK}{bill.vendor}:{amount}")
+        found.append(f"{AMOUNT_BLOCK}{bill.vendor}:{whole(bill.amount or Decimal())}:{bill.currency}")
         return tuple(found)
     if has_reference(bill, settings):
         assert bill.reference is not None
         forms = reference(like.unlabelled(bill.reference))
         if forms.distinct >= _TELLING:
-            found.append(f"r:{forms.block}:{amount}")
+            found.append(f"r:{forms.block}:{whole(bill.amount or Decimal())}:{bill.currency}")
     if bill.vat:
         found.append(f"t:{bill.vat}:{amount}")
     if bill.bank:
@@ -66,6 +68,11 @@ def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]
     if bill.address:
         found.append(f"d:{bill.address}:{amount}")
     return tuple(found)
+
+
+def whole(amount: Decimal) -> str:
+    """An amount without its cents: what is rounded otherwise is sent to the same key, but for one in a hundred."""
+    return f"{Decimal(amount):.0f}"
 
 
 def plain(amount: Decimal) -> str:

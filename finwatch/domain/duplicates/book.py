@@ -18,15 +18,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import partial
 from math import exp, log
 from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
 from finwatch.domain.duplicates import similarity as like
-from finwatch.domain.duplicates.blocks import AMOUNT_BLOCK, NUMBER_BLOCK, ORDER_BLOCK, VENDOR, names, plain
+from finwatch.domain.duplicates.blocks import (
+    AMOUNT_BLOCK,
+    BARE_BLOCK,
+    NUMBER_BLOCK,
+    ORDER_BLOCK,
+    VENDOR,
+    names,
+    whole,
+)
 from finwatch.domain.duplicates.evidence import ALONE, REFUND, SAME_PAPER, Bill, Context, Verdict, compare
-from finwatch.domain.duplicates.splits import Group, splits
+from finwatch.domain.duplicates.splits import Group, bare_splits, splits
 from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.identity import group_finding_id
 from finwatch.domain.policy import DuplicatesSection
@@ -184,7 +193,8 @@ class Book:
         met = {}
         for name in now:
             met[name] = self._join(name, key, bill.created_at, name not in was)
-            pairs.update(_pair(key, other) for other in met[name] if other != key)
+            if not name.startswith(BARE_BLOCK):
+                pairs.update(_pair(key, other) for other in met[name] if other != key)
         touched = dict.fromkeys((*was, *now))
         # 3. What it says of others: the bill that it credits, and how often its amount is billed.
         for note, stands in ((old, False), (bill, fact.present)):
@@ -197,7 +207,8 @@ class Book:
         for pair in sorted(pairs):
             self._decide_pair(pair)
         if self._side == VENDOR:
-            self._decide_splits([name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
+            bare = dict.fromkeys(f"{BARE_BLOCK}{one.vendor}" for one in (old, bill) if one is not None)
+            self._decide_splits([*bare, *(name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK)))])
         return list(self._said.values())
 
     # -- blocks --
@@ -210,7 +221,7 @@ class Book:
             members.entered[key] = entered
             if len(members.entered) > self._settings.block_cap:
                 del members.entered[min(members.entered, key=lambda one: (members.entered[one], one))]
-                self.dropped += 1
+                self.dropped += not name.startswith(BARE_BLOCK)  # so full, it splits nothing anyway
             self._rows.put(self._block + name, members)
         return members.entered if key in members.entered else {}
 
@@ -281,7 +292,7 @@ class Book:
 
     def _scope(self, bill: Bill) -> str:
         """What the bills of one relation key have in common: rows of several keys in one partition stay apart."""
-        return f"{bill.vendor}:" if self._side == VENDOR else f"{plain(bill.amount or Decimal())}:{bill.currency}:"
+        return f"{bill.vendor}:" if self._side == VENDOR else f"{whole(bill.amount or Decimal())}:{bill.currency}:"
 
     # -- decisions --
 
@@ -352,7 +363,8 @@ class Book:
                 continue
             before.update(members.splits)
             now: dict[str, tuple[Group, Verdict | None]] = {}
-            if len(members.entered) > 2:
+            bare = name.startswith(BARE_BLOCK)
+            if len(members.entered) > (1 if bare else 2):
                 entries = [
                     entry
                     for key in members.entered
@@ -361,8 +373,13 @@ class Book:
                     and self._credited_at(entry.bill) is None
                 ]
                 by_number = {entry.bill.key: entry.blocks[0] for entry in entries}
-                for group, split in splits([entry.bill for entry in entries], self._settings).items():
-                    numbers = {by_number[key] for key in group}
+                if bare:
+                    of_vendor = partial(self._of_amount, name[len(BARE_BLOCK) :])
+                    of_block = bare_splits([entry.bill for entry in entries], of_vendor, self._settings)
+                else:
+                    of_block = splits([entry.bill for entry in entries], self._settings)
+                for group, split in of_block.items():
+                    numbers = {by_number.get(key, "") for key in group}
                     if name.startswith(ORDER_BLOCK) and len(numbers) == 1 and min(numbers).startswith(NUMBER_BLOCK):
                         continue  # the block of their number decides
                     if split.score >= self._least:
@@ -381,6 +398,23 @@ class Book:
             entries = [entry for key in group if (entry := self._rows.get(self._entry + key, Entry)) is not None]
             owner = all(entry.present for entry in entries) and len({entry.bill.vendor for entry in entries}) == 1
             self._say(group, entries, verdict, owner)
+
+    def _of_amount(self, vendor: str, cents: int, currency: str | None) -> list[Bill]:
+        """A vendor's bills of an amount that nothing has credited, but for the bare ones, which cannot be the whole."""
+        amount = Decimal(cents) / 100
+        entries = (
+            self._rows.get(self._entry + key, Entry)
+            for key in sorted(self._members(f"{AMOUNT_BLOCK}{vendor}:{whole(amount)}:{currency}"))
+        )
+        return [
+            entry.bill
+            for entry in entries
+            if entry is not None
+            and entry.bill.amount == amount
+            and entry.blocks[0].startswith(NUMBER_BLOCK)
+            and not entry.bill.reversed
+            and self._credited_at(entry.bill) is None
+        ]
 
     # -- what is said --
 
@@ -476,7 +510,12 @@ class Book:
             return
         entry = self._rows.get(self._entry + standing.keys[0], Entry)
         if entry is not None:
-            self._decide_splits([name for name in entry.blocks if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
+            self._decide_splits(
+                [
+                    f"{BARE_BLOCK}{entry.bill.vendor}",
+                    *(name for name in entry.blocks if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))),
+                ]
+            )
 
 
 def _lowered(score: float, doubts: int, points: float) -> float:

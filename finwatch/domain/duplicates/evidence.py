@@ -100,7 +100,13 @@ _REFERENCE = {
     like.SUFFIXED: (1.5, "One reference is the other with something after it."),
     like.FUZZY: (2.5, "The references differ by one slip of the keyboard or of a reader."),
     like.MISSING: (0.8, "Neither has a reference."),
+    like.RUNNING: (-1.5, "The references are neighbours in a row of numbers."),
+    like.SHORT: (-1.5, "The references are short, and differ by one or two characters."),
 }
+_UNTELLING = frozenset({like.RUNNING, like.SHORT})
+# Bills of one day come within days of one another: one that comes weeks later is rather the same again.
+_LATER = ((20, 2.5), (12, 1.5))
+"""Days between two entries, and how much that says."""
 _ONE_MISSING = (1.8, "One of them has no reference.")
 _TWO_SLIPS = (1.5, "The references differ by two slips of the keyboard or of a reader.")
 _AMOUNT = {
@@ -137,13 +143,16 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     reference, slips = like.compare_references(
         one.reference, other.reference, settings.min_reference_length, settings.ignore_references
     )
-    if reference in (like.DIFFERENT, like.RUNNING):
+    if reference == like.DIFFERENT:
         return None
+    if reference in _UNTELLING and (amount != like.EQUAL or one.date is None or one.date != other.date):
+        return None  # two numbers of a vendor, as far as one can tell
     same_reference = reference in SAME_PAPER
-    if not same_reference and amount != like.EQUAL and not (reference == like.FUZZY and amount == like.CLOSE):
-        return None
     # One without a reference is odd when the vendor has them; two are the vendor's habit.
     one_missing = reference == like.MISSING and has_reference(one, settings) != has_reference(other, settings)
+    nearly = amount == like.CLOSE and (reference == like.FUZZY or (one_missing and one.date == other.date))
+    if not same_reference and amount != like.EQUAL and not nearly:
+        return None
     party = _party(one, other)
     if party is None:
         return None
@@ -171,11 +180,17 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     if date in (like.FAR, _ENTERED) and like.other_year(one.date, other.date):
         points -= 1.5
         reasons.append("They are of different years, and numbering may begin anew.")
+    later = next((weight for days, weight in _LATER if gap > days), 0.0) if reference in _UNTELLING else 0.0
+    if later:
+        points += later
+        reasons.append("They are of one day, but one was entered weeks after the other.")
     if gap > settings.entry_window_days:
         points -= 3.0
         reasons.append("They were entered long after one another.")
     if one.order and other.order:
-        points += 1.5 if one.order == other.order else -4.0
+        # Deliveries of one order are billed one after the other: there the order tells nothing.
+        same = 0.0 if reference in _UNTELLING and not later else 1.5
+        points += same if one.order == other.order else -4.0
         reasons.append("They name the same order." if one.order == other.order else "They name different orders.")
     if context.repeats:
         often = date != like.SAME and same_reference

@@ -17,6 +17,11 @@ _TITLES = {
 }
 
 
+def title(rule: str) -> str:
+    """What a finding of a rule is called."""
+    return _TITLES.get(rule, "Two bills look like one")
+
+
 def finding(said: Said, settings: DuplicatesSection, policy: str) -> Finding:
     """The finding of a group, the bill entered last first. At risk is that bill's amount; of a split the whole's."""
     standing, bills = said.standing, said.bills
@@ -39,7 +44,7 @@ def finding(said: Said, settings: DuplicatesSection, policy: str) -> Finding:
         source,
         entity,
         bills[0].company,
-        _TITLES.get(standing.rule, "Two bills look like one"),
+        title(standing.rule),
         reasons,
         [bill.event_id for bill in reversed(bills)],
         risk.amount,

@@ -16,7 +16,7 @@ from finwatch.domain.duplicates.references import reference, usable
 
 MAX_DISTANCE = 2
 EXACT, NORMALISED, PREFIXED, SUFFIXED, FUZZY = "exact", "normalised", "prefixed", "suffixed", "fuzzy"
-RUNNING, DIFFERENT, MISSING = "running", "different", "missing"
+RUNNING, SHORT, DIFFERENT, MISSING = "running", "short", "different", "missing"
 EQUAL, CLOSE, NET, CONVERTED, DIFFER, UNKNOWN = "equal", "close", "net", "converted", "differ", "unknown"
 SAME, NEAR, SWAPPED, OTHER_YEAR, FAR = "same", "near", "swapped", "other_year", "far"
 
@@ -153,8 +153,10 @@ def _compare(one: str, other: str) -> tuple[str, int]:
     ):
         return SUFFIXED, extra
     found = distance(a.joined, b.joined)
-    if found > MAX_DISTANCE or len(short) < (_SHORT if found == 1 else _LONGER):
+    if found > MAX_DISTANCE:
         return DIFFERENT, 0
+    if len(short) < (_SHORT if found == 1 else _LONGER):
+        return (SHORT, found) if found < len(short) else (DIFFERENT, 0)
     if False not in checks and _running(one, other):
         return RUNNING, found
     return FUZZY, found
@@ -168,7 +170,9 @@ def _continues(one: str, other: str) -> bool:
 
 
 def _running(one: str, other: str) -> bool:
-    """Whether one run of digits differs, and by little: the next numbers of one vendor. Swapped digits are not."""
+    """Whether one run of digits differs, and by little: the next numbers of one vendor. Swapped digits are not, and a
+    year beside a number is none.
+    """
     a, b = _DIGITS.findall(one), _DIGITS.findall(other)
     if len(a) != len(b) or _DIGITS.sub("#", one) != _DIGITS.sub("#", other):
         return False
@@ -176,6 +180,8 @@ def _running(one: str, other: str) -> bool:
     if len(apart) != 1:
         return False
     x, y = apart[0]
+    if len(a) > 1 and len(x) == len(y) == 4 and int(x) in _YEARS and int(y) in _YEARS:
+        return False  # the year, not the number
     step = abs(int(x) - int(y))
     return step <= _RUNNING_STEP and not (step >= 9 and len(x) == len(y) and sorted(x) == sorted(y))
 

@@ -24,11 +24,10 @@ class DuplicatesSection(Section, frozen=True):
     date_window_days: int = 5
     entry_window_days: int = 180
     split_window_days: int = 30
-    report_at: float = 0.6
+    report_at: float = 0.5
     dismissed_points: float = 1.0
     severity: Severity = "high"
     doubtful_severity: Severity = "low"
-    shared_account_severity: Severity = "medium"
     owner: str = "accounts_payable"
     next_action: str = "Compare the two bills and hold the later one until it is clear."
 

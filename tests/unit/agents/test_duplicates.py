@@ -63,6 +63,55 @@ def feedback(finding: Finding, verdict: str = "dismissed", n: int = 0, reason: s
     )
 
 
+def found(bills: list[Bill]) -> list[Finding]:
+    """What an example of the rule book gives."""
+    return pairs(*bills)
+
+
+def _twice(**fields: Any) -> tuple[list[Bill]]:
+    paper = {"reference": "INV-2026-00417", "amount_total": Decimal("1234.56"), "vendor_name": "North Steel NV"}
+    late = {"created_at": at("2026-03-20 10:00"), **paper, **fields}
+    return ([bill("1", "2026-03-02 10:00", **paper), bill("2", "2026-03-20 10:00", **late)],)
+
+
+def _after_credit() -> tuple[list[Bill]]:
+    paper = {"reference": "R-100", "state": "posted"}
+    note = {**paper, "move_type": "in_refund", "reversed_key": "odoo:bill:1", "reference": "CN-1"}
+    return (
+        [
+            bill("1", "2026-03-02 10:00", created_at=at("2026-03-02 10:00"), **paper),
+            bill("9", "2026-03-10 10:00", created_at=at("2026-03-10 10:00"), **note),
+            bill("2", "2026-03-20 10:00", created_at=at("2026-03-20 10:00"), **paper),
+        ],
+    )
+
+
+def _in_parts() -> tuple[list[Bill]]:
+    whole = bill("1", "2026-03-02 10:00", reference="INV-417", amount_total=Decimal(1000))
+    parts = [(2, 700), (3, 300)]
+    return (
+        [whole]
+        + [
+            bill(str(n), f"2026-03-1{n} 10:00", reference=f"INV-417/{n}", amount_total=Decimal(amount),
+                 created_at=at(f"2026-03-1{n} 09:00"))
+            for n, amount in parts
+        ],
+    )  # fmt: skip
+
+
+EXAMPLES: dict[str, tuple[list[Bill]]] = {
+    "exact_reference": _twice(),
+    "normalised_reference": _twice(reference="inv 2026 0417"),
+    "fuzzy_reference": _twice(reference="INV-2026-00471"),
+    "amount_and_date": _twice(reference=None),
+    "vendor_alias": _twice(**OTHER_VENDOR, vendor_name="NORTH STEEL"),
+    "split": _in_parts(),
+    "across_companies": _twice(company_id="2"),
+    "across_types": _twice(move_type="in_receipt"),
+    "after_credit_note": _after_credit(),
+}
+
+
 def test_the_same_reference_is_exact() -> None:
     (finding,) = pairs(
         bill("1", "2026-03-02 10:00", reference="INV/77"),

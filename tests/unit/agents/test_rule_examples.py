@@ -17,11 +17,11 @@ from finwatch.runtime.policies import packaged_policy
 from finwatch.runtime.rules_page import PATH, render
 from finwatch.runtime.topics import EXCEPTION
 from streams.agents.replay import Replay
-from tests.unit.agents import test_duties, test_orders
+from tests.unit.agents import test_duplicates, test_duties, test_orders
 from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order
 
 # Matching and duties have theirs with their tests: documents that meet are told in the same words there.
-APART = frozenset({"matching", "duties"})
+APART = frozenset({"matching", "duties", "duplicates"})
 WHOLE_BOOK = {f"{entry.rule.detector}/{entry.rule.id}": entry for entry in entries(packaged_policy("default"))}
 BOOK = {name: entry for name, entry in WHOLE_BOOK.items() if entry.rule.detector not in APART}
 Example = Callable[[], Replay]
@@ -225,11 +225,8 @@ def test_a_rule_finds_its_example(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(WHOLE_BOOK.keys() - BOOK.keys()))
 def test_a_rule_on_documents_that_meet_finds_its_example(name: str) -> None:
     entry = WHOLE_BOOK[name]
-    played_there, found_there = (
-        (test_orders.EXAMPLES, test_orders.found)
-        if entry.rule.detector == "matching"
-        else (test_duties.EXAMPLES, test_duties.found)
-    )
+    place: Any = {"matching": test_orders, "duties": test_duties, "duplicates": test_duplicates}[entry.rule.detector]
+    played_there, found_there = place.EXAMPLES, place.found
     [finding] = [one for one in found_there(played_there[entry.rule.id][0]) if one.rule == entry.rule.id]
     template = re.escape(entry.rule.finding)
     words = re.sub(r"\\{\w+\\}", ".+", template)

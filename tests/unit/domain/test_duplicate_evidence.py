@@ -75,7 +75,7 @@ def test_each_kind_is_reported_under_its_rule() -> None:
 
 def test_what_is_no_candidate() -> None:
     for fields in (
-        {"reference": "INV-2024-00418"},  # the vendor's next number
+        {"reference": "INV-2024-00418", "date": TODAY + 1},  # the vendor's next number
         {"reference": "INV-2024-09000"},
         {"document_type": "in_refund"},
         {"reversed_key": "a"},
@@ -88,6 +88,7 @@ def test_what_is_no_candidate() -> None:
 def test_what_speaks_against_lowers_the_score_below_the_threshold() -> None:
     for context, fields in (
         (Context(), {"amount": Decimal("99.00")}),
+        (Context(), {"reference": "INV-2024-00418", "day": TODAY + 5}),  # the next number, of the same day
         (Context(), {"date": TODAY + 400, "day": TODAY + 400}),  # numbering that begins anew
         (Context(), {"reference": None, "date": TODAY + 30, "day": TODAY + 30}),  # rent
         (Context(5), {"date": TODAY + 61, "day": TODAY + 61}),
@@ -114,7 +115,8 @@ def test_what_speaks_against_lowers_the_score_below_the_threshold() -> None:
         ("RF18539007547034", "RF18539007547043", similarity.FUZZY),
         ("n/a", "A-1000", similarity.MISSING),
         (None, None, similarity.MISSING),
-        ("123", "128", similarity.DIFFERENT),
+        ("123", "128", similarity.SHORT),
+        ("123", "457", similarity.DIFFERENT),
     ],
 )
 def test_references(one: str | None, other: str | None, kind: str) -> None:
@@ -244,7 +246,7 @@ def take(into: Book, *sights: Bill, present: bool = True, dismissals: tuple[Dism
 
 def test_a_bill_goes_to_its_vendor_and_to_its_amount() -> None:
     one, two = relation_keys("odoo", "7", Decimal("1234.50"), "EUR")
-    assert (one, two) == (f"{RELATION}:odoo:v:7", f"{RELATION}:odoo:a:1234.5:EUR")
+    assert (one, two) == (f"{RELATION}:odoo:v:7", f"{RELATION}:odoo:a:1234:EUR")
     assert (side_of(one), side_of(two)) == (VENDOR, AMOUNT)
     assert relation_keys("odoo", "7", Decimal("1234.500000"), "EUR")[1] == two
     assert relation_keys("odoo", None, Decimal(1), "EUR") == relation_keys("odoo", "7", Decimal(0), "EUR") == ()
@@ -255,11 +257,11 @@ def test_a_bill_goes_to_its_vendor_and_to_its_amount() -> None:
 
 def test_blocks_of_a_bill() -> None:
     one = bill("a", order="P1", address="cc")
-    assert names(VENDOR, one, POLICY) == ("n:7:417", "o:7:P1", "m:7:1234.56:EUR")
+    assert names(VENDOR, one, POLICY) == ("n:7:417", "o:7:P1", "m:7:1235:EUR")
     assert [name[:2] for name in names(AMOUNT, one, POLICY)] == ["r:", "t:", "b:", "f:", "d:"]
-    assert all(name.endswith(":1234.56:EUR") for name in names(AMOUNT, one, POLICY))
+    assert all(name.endswith((":1235:EUR", ":1234.56:EUR")) for name in names(AMOUNT, one, POLICY))
     bare = bill("b", reference=None, vat=None, bank=None, name=None)
-    assert names(VENDOR, bare, POLICY) == ("m:7:1234.56:EUR",)
+    assert names(VENDOR, bare, POLICY) == ("w:7", "m:7:1235:EUR")
     assert names(AMOUNT, bare, POLICY) == ()
 
 
@@ -317,6 +319,36 @@ def test_splits_are_a_function_of_the_bills(papers: list[tuple[int, int, str | N
         amounts = sorted((by_key[key].amount or 0 for key in group), reverse=True)
         assert amounts[0] == sum(amounts[1:])
         assert 3 <= len(group) <= 5
+
+
+def test_bills_without_a_reference_are_a_split_of_one_that_has_one() -> None:
+    """Wherever nothing else names the earlier one; not where the vendor often bills so."""
+    whole = bill("a")
+    parts = parts_of(whole, "1000.00", "234.56", reference=None)
+    for order in permutations([whole, *parts]):
+        (said,) = [one for one in take(book(), *order) if len(one.standing.keys) == 3]
+        assert (said.standing.rule, said.standing.status) == ("split", "open")
+    habit = [bill(f"h{n}", reference=None, amount=Decimal(7 + n), day=TODAY - 9 * n) for n in range(12)]
+    assert not [one for one in take(book(), *habit, whole, *parts) if len(one.standing.keys) > 2]
+
+
+def test_the_same_parts_are_told_of_one_bill_only() -> None:
+    rent = [bill(f"r{n}", reference="C-1", date=TODAY + 30 * n, day=TODAY + 30 * n) for n in range(3)]
+    parts = [
+        bill(f"p{n}", reference="C-1", amount=Decimal(a), date=TODAY + 31, day=TODAY + 70 + n)
+        for n, a in enumerate(("1000.00", "234.56"))
+    ]
+    assert list(splits([*rent, *parts], POLICY)) == [("p0", "p1", "r1")]
+
+
+def test_the_next_number_of_one_day_is_suspicious_only_when_it_comes_weeks_later() -> None:
+    for reference, other in (("INV-2024-00417", "INV-2024-00418"), ("907", "901")):
+        one = bill("a", reference=reference)
+        soon, late = (compare(one, bill("b", reference=other, day=TODAY + days), POLICY) for days in (4, 40))
+        assert soon is not None
+        assert late is not None
+        assert soon.score < POLICY.report_at <= late.score
+    assert similarity.compare_references("2024/14568", "2025/14568")[0] == similarity.FUZZY
 
 
 def test_instalments_with_numbers_of_their_own_are_not_reported() -> None:
