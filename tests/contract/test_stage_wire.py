@@ -36,7 +36,9 @@ def test_events_and_outputs_go_over_the_wire() -> None:
     encoder, decoder = Encoder(registry), Decoder(registry)
     line = BillLine("4")
     sent = [
-        bill("1", "2026-03-02 10:00", reference="R-100", lines=[line], origin=None),
+        bill(
+            "1", "2026-03-02 10:00", reference="R-100", amount_total=Decimal("5000.123456"), lines=[line], origin=None
+        ),
         bill("2", "2026-03-03 10:00", reference="r 100", amount_total=Decimal("5000.123456"), origin=None),
         moved("bill", "2", "2026-03-20 10:00", "posted", "draft", "posted", actor="5"),
     ]
