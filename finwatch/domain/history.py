@@ -250,8 +250,7 @@ def settle(old: Machine, new: Machine, at: int) -> Touched:
             )
         else:
             step.person, step.route, step.band = step.person or was.person, was.route, was.band
-        _settle_fired(was.fired, step.fired, at)
-        if step != was:
+        if _settle_fired(was.fired, step.fired, at) or step != was:
             touched.steps.append(step)
     first = new.steps.steps[0].ordinal if new.steps.steps else new.steps.next_ordinal
     gone = []
@@ -271,8 +270,7 @@ def settle(old: Machine, new: Machine, at: int) -> Touched:
             touched.clocks.append(name)
             continue
         clock.version, clock.counted = before.version, before.counted
-        _settle_fired(before.fired, clock.fired, at)
-        if clock != before:
+        if _settle_fired(before.fired, clock.fired, at) or clock != before:
             touched.clocks.append(name)
     for name, before in old.clocks.items():
         if name in new.clocks or not before.status:
@@ -302,21 +300,27 @@ def _overdue(machine: Machine, name: str | None, clock: ClockState) -> bool:
     )
 
 
-def _settle_fired(old: list[approvals.Fired], new: list[approvals.Fired], at: int) -> None:
+def _settle_fired(old: list[approvals.Fired], new: list[approvals.Fired], at: int) -> bool:
+    """Carry over what was said; take back what did not fire after all. True when there was something to take back.
+
+    What is taken back is shared between ``old`` and ``new``: comparing the two afterwards would not show it.
+    """
     known = {(f.level, f.due): f for f in old}
     for fired in new:
         was = known.pop((fired.level, fired.due), None)
         if was is not None:
             fired.said, fired.version, fired.counted = was.said, was.version, was.counted
     kept = list(known.values())
-    _retract(kept, at)
+    changed = _retract(kept, at)
     new[:0] = kept
+    return changed
 
 
-def _retract(fired: list[approvals.Fired], at: int) -> None:
-    for one in fired:
-        if one.status != "retracted":
-            one.status, one.at = "retracted", max(one.opened, at)
+def _retract(fired: list[approvals.Fired], at: int) -> bool:
+    standing = [one for one in fired if one.status != "retracted"]
+    for one in standing:
+        one.status, one.at = "retracted", max(one.opened, at)
+    return bool(standing)
 
 
 _DECODER = msgspec.msgpack.Decoder(Machine)

@@ -164,6 +164,34 @@ def test_lateness_of_one_document_ends_in_the_same(history: list[Event], random:
     }
 
 
+def test_a_level_of_an_earlier_run_is_taken_back_when_a_late_event_ends_that_run() -> None:
+    """The clock itself is the same before and after: it runs for the last time."""
+    moves = [
+        ("2026-03-02 09:01", "submitted", "draft", "submit"),
+        ("2026-03-02 09:02", "submitted", "draft", "submit"),
+        ("2026-03-02 09:03", "approved", "submit", "approve"),
+        ("2026-03-02 09:04", "submitted", "draft", "submit"),
+        ("2026-03-02 09:05", "submitted", "draft", "submit"),
+        ("2026-03-03 14:01", "approved", "submit", "approve"),
+        ("2026-03-03 14:02", "submitted", "draft", "submit"),
+        ("2026-03-03 14:03", "approved", "submit", "approve"),
+    ]
+    history = [
+        moved(
+            "expense_report",
+            "1",
+            when,
+            activity,
+            before,
+            after,
+            actor="5",
+            decision="approved" if after == "approve" else None,
+        )
+        for when, activity, before, after in moves
+    ]
+    assert said(run([history[i] for i in (3, 6, 1, 5, 7, 0, 4, 2)])) == said(run(history))
+
+
 @COMMON
 @given(interleavings())
 def test_each_level_fires_once(pair: tuple[list[Event], list[Event]]) -> None:
