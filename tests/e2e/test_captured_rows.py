@@ -152,7 +152,10 @@ def test_as_many_documents_in_the_store_as_rows_were_captured(
         "unit": len(pointed_at(rows, data_dir / server, "uom.uom")),
     }
     assert min(expected.values()) >= 1
-    found = ask(f"SELECT entity, count() FROM documents WHERE source = '{server}' GROUP BY entity")
+    # Groups were not captured: what there is of them are those that the simulated Odoo gives its own accounts.
+    found = ask(
+        f"SELECT entity, count() FROM documents WHERE source = '{server}' AND entity != 'group' GROUP BY entity"
+    )
     assert dict(found) == expected
     assert ask(f"SELECT countIf(transitions_only), countIf(deleted) FROM documents WHERE source = '{server}'") == [
         (0, 0)
