@@ -236,7 +236,11 @@ def wait_stored(commands: Commands, groups: Sequence[str] = GROUPS, seconds: flo
         commands.alive()
         # In the order in which data passes through them, as `backlog` asks them.
         for group in (name for name in READS if name in groups):
-            last[:] = [(group, unread(bootstrap, positions, group))]
+            try:
+                last[:] = [(group, unread(bootstrap, positions, group))]
+            except ck.KafkaException as error:  # a topic made a moment ago has no leader yet
+                last[:] = [(group, error)]
+                return False
             if last[0][1]:  # type: ignore[index]
                 return False
         return True
