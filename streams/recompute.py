@@ -1,8 +1,7 @@
 """Computes again what a stage says of some documents, from the records of the log, with the code that ran live.
 
 The documents stage first, over the records of the documents themselves. What it sends to the relations stage names the
-blocks they meet others in; the relations stage runs over all records of those blocks. A block may send on to another
-one, so this goes on until no new block comes up.
+blocks they meet others in; the relations stage runs over all records of those blocks, and sends nothing on (adr 9).
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ from streams.stage import Stage
 
 Records = Callable[[str, Collection[str]], Sequence[LoggedRecord]]
 """Topic and keys -> what the log has of them, and what moved the time of their partitions (`RawLog.records`)."""
-
-_HOPS = 4
 
 
 class Recomputation:
@@ -58,13 +55,8 @@ def recompute(
     blocks: set[str] = set()
     for topic, keys in sorted(by_topic.items()):
         blocks |= _run(done, stages["documents"], records(topic, keys), keys, decoder, lateness, until)
-    known: set[str] = set()
-    for _ in range(_HOPS):
-        if finding_id in done.findings or not blocks - known:
-            break
-        # All blocks again, not the new ones alone: what one sends on may depend on the order between them.
-        known |= blocks
-        blocks = known | _run(done, stages["relations"], records(RELATION, known), known, decoder, lateness, until)
+    if blocks and finding_id not in done.findings:
+        _run(done, stages["relations"], records(RELATION, blocks), blocks, decoder, lateness, until)
     return done
 
 
@@ -92,7 +84,7 @@ def _run(
             said = done.findings[record.finding_id]
             if not said or said[-1].version < record.version:
                 said.append(record)
-        elif topic == RELATION and (stage.name != "documents" or record.document_key in keys):
+        elif topic == RELATION and record.document_key in keys:
             sent.add(key.decode())
 
     for tp, run in sorted(by_partition.items()):

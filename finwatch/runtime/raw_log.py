@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 from finwatch.runtime.history import HistoryRecord
 
-_KEYS_A_QUESTION = 500
-
 
 class Place(NamedTuple):
     """Where a record stands. `incarnation`: life of the log that the offset belongs to."""
@@ -46,14 +44,14 @@ class RawLog:
         each later `observed_at`. A deadline that passed between two events of a document fired at one of those.
         """
         wanted = sorted(keys)
-        partitions: set[int] = set()
-        for start in range(0, len(wanted), _KEYS_A_QUESTION):
-            found = self._client.query(
+        partitions = [
+            int(row[0])
+            for row in self._client.query(
                 f"SELECT DISTINCT partition FROM {self._log} WHERE topic = {{topic:String}} "  # noqa: S608 - bound
                 "AND key IN {keys:Array(String)}",
-                parameters={"topic": topic, "keys": wanted[start : start + _KEYS_A_QUESTION]},
+                parameters={"topic": topic, "keys": wanted},
             ).result_rows
-            partitions |= {int(row[0]) for row in found}
+        ]
         if not partitions:
             return []
         order = {

@@ -10,28 +10,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from finwatch.domain.policy import Activity
 from finwatch.runtime.topics import WATCHED_ENTITIES
 from producers.eventlog.errors import MappingError
 from producers.yaml_model import parse_model, read_text
 
 FOLDER = Path(__file__).parent / "mappings"
-Activity = Literal[
-    "created",
-    "submitted",
-    "approved",
-    "final_approved",
-    "rejected",
-    "withdrawn",
-    "saved",
-    "posted",
-    "reset",
-    "cancelled",
-    "payment_requested",
-    "paid",
-    "received",
-    "ordered",
-    "changed",
-]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 

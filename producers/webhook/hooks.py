@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
 
+from finwatch.domain.policy import Activity
 from finwatch.runtime.topics import WATCHED_ENTITIES
-from producers.eventlog.mapping import Activity
 from producers.webhook.errors import HooksError
 from producers.yaml_model import parse_model, read_text
 

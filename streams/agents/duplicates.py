@@ -21,10 +21,11 @@ from finwatch.domain.duplicates.reports import finding, severity
 from finwatch.domain.events import Feedback, RelationFact
 from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.policy import DuplicatesSection, Policy, PolicySet
-from finwatch.domain.records import Kpi, Relation
-from finwatch.runtime.topics import FINDING, RELATION
+from finwatch.domain.records import Kpi
+from finwatch.runtime.topics import FINDING
 from streams.agents import tally
 from streams.agents.detector import Change
+from streams.agents.publishing import tell
 from streams.stage import InvalidEvent, View
 
 _LIVE = frozenset({"draft", "posted"})
@@ -160,7 +161,6 @@ def _facts(content: Content) -> tuple[object, ...]:
 
 def _send(change: Change, sent: Sent, keys: tuple[str, ...]) -> None:
     """1. Withdraw it from the keys it left. 2. Put it under those it has, as a later version: the last word stands."""
-    view = change.view
     left = [key for key in sent.keys if key not in keys]
     if sent.keys != keys:
         sent.epoch += 1
@@ -168,13 +168,13 @@ def _send(change: Change, sent: Sent, keys: tuple[str, ...]) -> None:
     if left:
         sent.version += 1
         for key in left:
-            view.emit(RELATION, key, _relation(change, sent, key, "withdraw", attributes))
+            _tell(change, sent, key, "withdraw", attributes)
     if keys:
         sent.version += 1
         for key in keys:
-            view.emit(RELATION, key, _relation(change, sent, key, "put", attributes))
+            _tell(change, sent, key, "put", attributes)
     sent.keys = keys
-    view.put(f"r:{change.subject.document_key}", sent)
+    change.view.put(f"r:{change.subject.document_key}", sent)
 
 
 def _attributes(change: Change, sent: Sent) -> str:
@@ -199,26 +199,18 @@ def _attributes(change: Change, sent: Sent) -> str:
     return _encode(attributes).decode()
 
 
-def _relation(change: Change, sent: Sent, key: str, op: str, attributes: str) -> Relation:
-    content = change.content
-    return Relation(
+def _tell(change: Change, sent: Sent, key: str, op: str, attributes: str) -> None:
+    kind, reference = change.content.document_type, change.content.reference
+    tell(
+        change,
         RELATION_NAME,
         key,
         sent.version,
         op,
-        *change.subject,
-        change.timeline,
-        change.occurred_at,
-        change.observed_at,
-        sent.event_id,
-        content.reference,
-        content.partner_id,
-        content.document_type,
-        content.state,
-        content.amount,
-        content.currency,
-        content.date,
         attributes,
+        document_type=kind,
+        reference=reference,
+        event_id=sent.event_id,
     )
 
 

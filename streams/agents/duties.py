@@ -26,7 +26,7 @@ from finwatch.domain.records import Kpi, Relation
 from finwatch.domain.verdicts import Said, settle
 from finwatch.runtime.topics import RELATION
 from streams.agents.detector import Change
-from streams.agents.publishing import publish
+from streams.agents.publishing import publish, tell
 from streams.stage import InvalidEvent, View
 
 VENDOR, PERSON = "vendor", "person"
@@ -206,39 +206,12 @@ def _send(change: Change, relation: str, row_key: str, key: str, told: Told | No
         return
     if sent.relation_key and sent.relation_key != key:
         sent.version += 1
-        _emit(change, relation, sent.relation_key, sent.version, "withdraw", row_key[0], None)
+        tell(change, relation, sent.relation_key, sent.version, "withdraw", None, document_type=row_key[0])
     if attributes is not None:
         sent.version += 1
-        _emit(change, relation, key, sent.version, "put", row_key[0], attributes)
+        tell(change, relation, key, sent.version, "put", attributes.decode(), document_type=row_key[0])
     sent.relation_key, sent.checksum = key, checksum
     change.view.put(row_key, sent)
-
-
-def _emit(change: Change, relation: str, key: str, version: int, op: str, kind: str, attributes: bytes | None) -> None:
-    content = change.content
-    change.view.emit(
-        RELATION,
-        key,
-        Relation(
-            relation,
-            key,
-            version,
-            op,
-            *change.subject,
-            change.timeline,
-            change.occurred_at,
-            change.observed_at,
-            change.event_id,
-            None,
-            content.partner_id,
-            kind,
-            content.state,
-            content.amount,
-            content.currency,
-            content.date,
-            None if attributes is None else attributes.decode(),
-        ),
-    )
 
 
 class BankRow(Struct, array_like=True):

@@ -23,11 +23,10 @@ from finwatch.domain.matching.chain import Chain, ExtraLine
 from finwatch.domain.matching.match import match
 from finwatch.domain.matching.rules import RULES as MATCHING_RULES
 from finwatch.domain.policy import Policy, PolicySet
-from finwatch.domain.records import Kpi, Relation
+from finwatch.domain.records import Kpi
 from finwatch.domain.verdicts import settle
-from finwatch.runtime.topics import RELATION
 from streams.agents.detector import Change
-from streams.agents.publishing import publish
+from streams.agents.publishing import publish, tell
 from streams.stage import InvalidEvent, View
 
 RELATION_NAME = "order"
@@ -106,29 +105,10 @@ class OrderFacts:
         change.view.put(key, sent)
 
     def _send(self, change: Change, sent: Sent, order: str, op: str, attributes: bytes | None) -> None:
-        content = change.content
         sent.version += 1
-        relation_key = f"{RELATION_NAME}:{order}"
-        relation = Relation(
-            RELATION_NAME,
-            relation_key,
-            sent.version,
-            op,
-            *change.subject,
-            change.timeline,
-            change.occurred_at,
-            change.observed_at,
-            change.event_id,
-            None,
-            content.partner_id,
-            content.document_type,
-            content.state,
-            content.amount,
-            content.currency,
-            content.date,
-            None if attributes is None else attributes.decode(),
-        )
-        change.view.emit(RELATION, relation_key, relation)
+        told = None if attributes is None else attributes.decode()
+        kind = change.content.document_type
+        tell(change, RELATION_NAME, f"{RELATION_NAME}:{order}", sent.version, op, told, document_type=kind)
 
 
 def hash_of(change: Change) -> int:

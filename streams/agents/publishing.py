@@ -1,14 +1,57 @@
-"""Publishes the findings of detectors that keep what they said (``finwatch.domain.verdicts``), and counts them."""
+"""What detectors publish in one way: facts for the relations stage, and findings with their counts.
+
+Findings are those of detectors that keep what they said (``finwatch.domain.verdicts``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from finwatch.domain.records import Finding
+from finwatch.domain.records import Finding, Relation
 from finwatch.domain.verdicts import LIVE, Said
-from finwatch.runtime.topics import FINDING
+from finwatch.runtime.topics import FINDING, RELATION
 from streams.agents import tally
+from streams.agents.detector import Change
 from streams.stage import View
+
+
+def tell(
+    change: Change,
+    relation: str,
+    key: str,
+    version: int,
+    op: str,
+    attributes: str | None,
+    *,
+    document_type: str | None,
+    reference: str | None = None,
+    event_id: str | None = None,
+) -> None:
+    """Emit a fact about a document under a relation key. ``event_id``: what it rests on, else the change itself."""
+    content = change.content
+    change.view.emit(
+        RELATION,
+        key,
+        Relation(
+            relation,
+            key,
+            version,
+            op,
+            *change.subject,
+            change.timeline,
+            change.occurred_at,
+            change.observed_at,
+            change.event_id if event_id is None else event_id,
+            reference,
+            content.partner_id,
+            document_type,
+            content.state,
+            content.amount,
+            content.currency,
+            content.date,
+            attributes,
+        ),
+    )
 
 
 def publish(view: View, source: str, changed: Iterable[tuple[Said, Finding]]) -> None:

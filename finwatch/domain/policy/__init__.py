@@ -23,7 +23,7 @@ from finwatch.domain.policy.approvals import ANY_APPROVAL, ApprovalRule, Approva
 from finwatch.domain.policy.calendars import CalendarSection, build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, Escalation, Level
 from finwatch.domain.policy.compiled import Policy, Reaction, parse_content, parse_policy
-from finwatch.domain.policy.conditions import ACTIVITIES, Condition, FactKind, Opening
+from finwatch.domain.policy.conditions import ACTIVITIES, Activity, Condition, FactKind, Opening
 from finwatch.domain.policy.document import PolicyDocument
 from finwatch.domain.policy.duplicates import DuplicatesSection
 from finwatch.domain.policy.duties import DutiesSection
@@ -39,6 +39,7 @@ __all__ = [
     "CONTENT_TYPES",
     "EXCEPTION_TYPES",
     "ORDER",
+    "Activity",
     "ApprovalRule",
     "ApprovalSection",
     "CalendarSection",

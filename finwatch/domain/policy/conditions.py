@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from finwatch.domain.policy.section import PolicyError, Section, Words, words
 
-ACTIVITIES = frozenset(
-    {
-        "created",
-        "submitted",
-        "approved",
-        "final_approved",
-        "rejected",
-        "withdrawn",
-        "saved",
-        "posted",
-        "reset",
-        "cancelled",
-        "payment_requested",
-        "paid",
-        "received",
-        "ordered",
-        "changed",
-        "deleted",
-    }
-)
+Activity = Literal[
+    "created",
+    "submitted",
+    "approved",
+    "final_approved",
+    "rejected",
+    "withdrawn",
+    "saved",
+    "posted",
+    "reset",
+    "cancelled",
+    "payment_requested",
+    "paid",
+    "received",
+    "ordered",
+    "changed",
+]
+"""What a record of a decision or of a change of state can tell."""
+
+ACTIVITIES: frozenset[str] = frozenset((*get_args(Activity), "deleted"))
 
 
 class Condition(Section, frozen=True):
