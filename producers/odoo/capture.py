@@ -24,7 +24,6 @@ from producers.odoo.errors import AccessDenied, Malformed, Unavailable
 from producers.odoo.figures import Figures
 from producers.odoo.hinted import Hinted
 from producers.odoo.identity import DatabaseChanged, Identity
-from producers.odoo.mapping import BY_MODEL, MAPPINGS
 from producers.odoo.mapping.spec import Mapping, Source
 from producers.odoo.memory import Memory
 from producers.odoo.publishing import Encode, OnSettle, Publishing
@@ -162,7 +161,8 @@ class Capture:
             log.error("row left out", model=model, error=str(error))
 
         reader = Reader(
-            self._transport, source, settings.page_size, settings.languages, figures.rows, malformed, log
+            self._transport, source, settings.page_size, settings.languages, figures.rows, malformed, log,
+            settings.mappings,
         )  # fmt: skip
         for mapping in models.all:
             with models.guarded(mapping.model):
@@ -193,7 +193,7 @@ class Capture:
 
     def _wanted(self, version: int) -> list[Mapping]:
         chosen = self._settings.models
-        return [one for one in MAPPINGS if one.serves(version) and (not chosen or one.model in chosen)]
+        return [one for one in self._settings.mappings if one.serves(version) and (not chosen or one.model in chosen)]
 
     def retry_stopped(self) -> None:
         """Try the stopped models again: rights may have been given, apps installed."""
@@ -205,7 +205,7 @@ class Capture:
                 if model == LOG:
                     reader.probe_log()
                 else:
-                    reader.prepare(BY_MODEL[model])
+                    reader.prepare(reader.mappings[model])
                 self._figures.gauge("capture_model_stopped", 0, model)
         self._last_retry = self._clock.monotonic()
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from producers.hints import Hint
 from producers.odoo.figures import Figures
-from producers.odoo.mapping import BY_MODEL, MAPPINGS
-from producers.odoo.mapping.spec import Child, Mapping
+from producers.odoo.mapping.spec import Mapping
 from producers.odoo.memory import Memory
 from producers.odoo.publishing import Publishing
 from producers.odoo.reader import Reader
@@ -23,10 +22,6 @@ WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0)
 """Seconds before each reading; with a webhook sent before commit the first is nearly always in vain."""
 MOST = 10_000
 """Hints waiting at once; what comes beyond is left to the next poll."""
-_CHILDREN: dict[str, list[tuple[Mapping, Child]]] = {}
-for _mapping in MAPPINGS:
-    for _child in _mapping.children:
-        _CHILDREN.setdefault(_child.model, []).append((_mapping, _child))
 
 
 @dataclass
@@ -57,9 +52,9 @@ class Hinted:
 
     def take(self, hints: Iterable[Hint]) -> None:
         """Hints that came; one that is waiting already begins anew."""
-        now = self._times.monotonic()
+        now, mappings = self._times.monotonic(), self._reader.mappings
         for hint in hints:
-            if hint.model not in BY_MODEL and hint.model not in _CHILDREN:
+            if hint.model not in mappings and hint.model not in mappings.by_child:
                 self._figures.count("capture_hints", "other_model")
             elif len(self._waiting) >= MOST and (hint.model, hint.id) not in self._waiting:
                 self._figures.count("capture_hints", "too_many")
@@ -85,7 +80,7 @@ class Hinted:
             for mapping in [one for one in self._models.active() if one.model == model]:
                 with self._models.guarded(model):
                     found |= self._read(mapping, ids)
-            for mapping, child in _CHILDREN.get(model, ()):
+            for mapping, child in self._reader.mappings.by_child.get(model, ()):
                 if mapping not in self._models.active():
                     continue
                 with self._models.guarded(mapping.model):

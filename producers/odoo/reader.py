@@ -20,7 +20,8 @@ from producers.odoo.errors import (
     UnknownField,
     UnknownModel,
 )
-from producers.odoo.mapping import BY_MODEL
+from producers.odoo.mapping import SHIPPED
+from producers.odoo.mapping.registry import Mappings
 from producers.odoo.mapping.spec import Child, Fields, Joined, Mapping, Source
 from producers.odoo.politeness import PoliteTransport
 from producers.odoo.tracking import Labels, Tracked, TrackedField
@@ -56,8 +57,10 @@ class Reader:
         scanned: Callable[[str, int], None],
         malformed: Callable[[str, Exception], None],
         log: structlog.stdlib.BoundLogger,
+        mappings: Mappings = SHIPPED,
     ) -> None:
         self.source = source
+        self.mappings = mappings
         self._transport = transport
         self._page_size = page_size
         self._languages = tuple(languages)
@@ -365,7 +368,7 @@ class Reader:
         for value in values:
             message = messages.get(ref(value, "mail_message_id") or "")
             known = self._fields.get(int(ref(value, "field_id") or 0))
-            mapping = BY_MODEL.get(str(message.get("model"))) if message else None
+            mapping = self.mappings.by_model.get(str(message.get("model"))) if message else None
             if message is None or known is None or mapping is None or not mapping.serves(self.source.version):
                 continue
             try:

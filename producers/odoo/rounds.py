@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import structlog
 
 from producers.odoo.figures import Figures
-from producers.odoo.mapping import BY_MODEL
 from producers.odoo.mapping.spec import Mapping
 from producers.odoo.memory import Memory
 from producers.odoo.publishing import Publishing
@@ -81,7 +80,7 @@ class Rounds:
                 self._sweep.skip()
                 continue
             with self._models.guarded(model):
-                mapping = None if model == LOG else BY_MODEL[model]
+                mapping = None if model == LOG else self._reader.mappings[model]
                 budget -= self._sweep.step(mapping, budget, self._times.of_source() or self._times.observed())
             self._publishing.settle(force=False)
         if not self._sweep.running:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from producers.odoo.mapping import BY_MODEL
+from producers.odoo.mapping import SHIPPED
+from producers.odoo.mapping.registry import Mappings
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,11 @@ class CaptureSettings:
 
     `source` names the database in document keys. `timeline`: `wall` for a live Odoo; `log` where a simulated clock
     governs, whose time is then the source's too. `account_key`: 16 bytes or more, kept for good: another key gives
-    other hashes. `models`: a part of the mapped ones; empty for all. `languages`: empty to ask the server.
-    `sweep_interval`: seconds between the beginnings of two rounds of the sweep, 0 for none; `sweep_rows`: how many rows
-    a poll spends on it; `sweep_recent`: see producers.odoo.sweep; `sweep_deletions`: share of a slice that may be
-    missing before deletions are withheld. `poll_budget`: seconds of one poll, 0 for as many as it takes. `contents`:
-    bytes of last contents held for `before`; 0 for none.
+    other hashes. `mappings`: the models and their fields; `models`: a part of them, empty for all. `languages`:
+    empty to ask the server. `sweep_interval`: seconds between the beginnings of two rounds of the sweep, 0 for
+    none; `sweep_rows`: how many rows a poll spends on it; `sweep_recent`: see producers.odoo.sweep;
+    `sweep_deletions`: share of a slice that may be missing before deletions are withheld. `poll_budget`: seconds of
+    one poll, 0 for as many as it takes. `contents`: bytes of last contents held for `before`; 0 for none.
     """
 
     source: str
@@ -39,6 +40,7 @@ class CaptureSettings:
     sweep_deletions: float = 0.1
     contents: int = 32 * 2**20
     poll_budget: float = 0.0
+    mappings: Mappings = SHIPPED
 
     def __post_init__(self) -> None:
         if not self.source or ":" in self.source or "/" in self.source:
@@ -51,6 +53,6 @@ class CaptureSettings:
             raise ValueError("the time budget of a poll must be positive, or 0 for none")
         if self.contents < 0:
             raise ValueError("the bytes of contents held must be positive, or 0 for none")
-        unknown = set(self.models) - BY_MODEL.keys()
+        unknown = set(self.models) - self.mappings.by_model.keys()
         if unknown:
             raise ValueError(f"no mapping for {', '.join(sorted(unknown))}")

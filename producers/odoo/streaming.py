@@ -9,7 +9,6 @@ from producers.odoo import tracking, windows
 from producers.odoo.errors import Unavailable
 from producers.odoo.events import Mode
 from producers.odoo.figures import Figures
-from producers.odoo.mapping import BY_MODEL
 from producers.odoo.mapping.spec import Mapping
 from producers.odoo.memory import Memory
 from producers.odoo.publishing import Publishing
@@ -147,7 +146,7 @@ class Streaming:
         for change in changes:
             by_model.setdefault(change.model, {}).setdefault(change.record_id, []).append(change)
         for model, by_record in by_model.items():
-            mapping = BY_MODEL[model]
+            mapping = self._reader.mappings[model]
             of_model = self._memory.progress(model)
             if mapping not in self._models.active() or of_model is None or not of_model.snapshot_done:
                 # Its snapshot will bring them, so they do not count as seen.

@@ -38,6 +38,7 @@ from producers.odoo.mapping import (
     users,
     vendors,
 )
+from producers.odoo.mapping.registry import Mappings
 from producers.odoo.mapping.spec import Child, Document, Joined, Mapping, Source
 
 # Order of the snapshot: what others refer to comes first.
@@ -76,6 +77,8 @@ MAPPINGS: tuple[Mapping, ...] = (
     server_actions.MAPPING,
     queue_jobs.MAPPING,
 )
-BY_MODEL = {mapping.model: mapping for mapping in MAPPINGS}
+SHIPPED = Mappings(MAPPINGS)
+"""What is captured where no configuration says otherwise."""
+BY_MODEL = SHIPPED.by_model
 
-__all__ = ["BY_MODEL", "MAPPINGS", "Child", "Document", "Joined", "Mapping", "Source"]
+__all__ = ["BY_MODEL", "MAPPINGS", "SHIPPED", "Child", "Document", "Joined", "Mapping", "Mappings", "Source"]

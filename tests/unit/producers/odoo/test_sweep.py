@@ -12,7 +12,7 @@ from finwatch.runtime.clock import ManualClock
 from finwatch.runtime.metrics import Metrics
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.errors import AccessRefused
-from producers.odoo.mapping import BY_MODEL, MAPPINGS
+from producers.odoo.mapping import BY_MODEL, MAPPINGS, Mappings
 from producers.odoo.sweep import FEW, fingerprint, suspicious
 from tests.unit.producers.odoo.fakes import PARTNER_FIELDS, BrokerState, Crash, FakeBroker, FakeOdoo, encode
 
@@ -250,16 +250,13 @@ def test_a_line_changes_its_parent(change: str, broker: FakeBroker, clock: Manua
     assert lines == {"deleted": ["L1"], "late": ["L1", "other"], "added": ["L1", "L2", "other"]}[change]
 
 
-def test_a_model_without_stamps_is_read_whole(
-    odoo: FakeOdoo, broker: FakeBroker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    subject = capture(odoo, broker, clock)
-    subject.snapshot()
+def test_a_model_without_stamps_is_read_whole(odoo: FakeOdoo, broker: FakeBroker, clock: ManualClock) -> None:
+    whole = Mappings((replace(BY_MODEL["res.partner"], stamped=False),))
+    stamped, unstamped = capture(odoo, broker, clock), capture(odoo, broker, clock, mappings=whole)
+    stamped.snapshot()
     odoo.tables["res.partner"][9]["name"] = "by plain SQL"
-    assert subject.poll() + subject.sweep() == 0
-    whole = replace(BY_MODEL["res.partner"], stamped=False)
-    monkeypatch.setitem(BY_MODEL, "res.partner", whole)
-    assert subject.sweep() == 1
+    assert stamped.poll() + stamped.sweep() == 0
+    assert unstamped.sweep() == 1
     assert found(broker)[-1] == ("9", "u", "sweep")
 
 
