@@ -241,14 +241,18 @@ DUPLICATES: tuple[Panel, ...] = (
         "Amount at risk",
         Sql(
             """
-            SELECT ifNull(currency, '?') AS currency, count() AS findings, sum(amount_at_risk) AS at_risk
+            SELECT
+                ifNull(company_id, '') AS company, coalesce(company_currency, currency, '?') AS in_currency,
+                count() AS findings,
+                sum(if(company_currency IS NULL OR company_currency = currency, amount_at_risk, company_amount))
+                    AS at_risk
             FROM findings
             WHERE detector = 'duplicates' AND status IN ('open', 'updated') AND @chosen
-            GROUP BY currency
+            GROUP BY company, in_currency
             ORDER BY at_risk DESC
             """
         ),
-        "What would be paid twice, in each currency; amounts of different currencies are not added.",
+        "What would be paid twice, in each company's own currency; where that is not known, in the documents'.",
         width=6,
     ),
     lines(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from finwatch.cli.findings import at_risk
 from finwatch.cli.opening import open_store, refusal
 from finwatch.cli.options import Embedded, Json
 from finwatch.cli.output import Failed, out, show_json, show_mapping, show_table
@@ -36,6 +37,7 @@ _SHOWN = (
     "evidence",
     "amount_at_risk",
     "currency",
+    "company_amount",
     "score",
     "owner",
     "next_action",
@@ -47,6 +49,7 @@ _SHOWN = (
 )
 # A version counts how often it was said, which depends on when deadlines were looked at; what it says must not.
 _COMPARED = tuple(name for name in _SHOWN if name not in ("version", "updated_at"))
+_STORED = (*_SHOWN, "company_currency")
 _TIMES = frozenset({"due_at", "opened_at", "updated_at"})
 
 
@@ -112,14 +115,14 @@ def _stored(client: Client, wanted: str) -> dict[str, Any]:
     if not wanted or not all(letter in "0123456789abcdef" for letter in wanted):
         raise Failed("a finding's id is of the characters 0-9 and a-f", "finwatch findings lists them", ExitCode.USAGE)
     rows = client.query(
-        f"SELECT {', '.join(_SHOWN)} FROM findings WHERE startsWith(finding_id, {{id:String}}) LIMIT 3",  # noqa: S608
+        f"SELECT {', '.join(_STORED)} FROM findings WHERE startsWith(finding_id, {{id:String}}) LIMIT 3",  # noqa: S608
         parameters={"id": wanted},
     ).result_rows
     if not rows:
         raise Failed(f"no finding's id begins with {wanted}", "finwatch findings --status all lists them")
     if len(rows) > 1:
         raise Failed(f"more than one finding's id begins with {wanted}", "give more of it")
-    found = dict(zip(_SHOWN, rows[0], strict=True))
+    found = dict(zip(_STORED, rows[0], strict=True))
     for name in _TIMES:
         if found[name] is not None:
             found[name] = _aware(found[name])
@@ -208,7 +211,8 @@ def _recomputed(client: Client, settings: Settings, stored: Mapping[str, Any]) -
         told["differs"] = {
             name: {"stored": stored[name], "recomputed": again[name]}
             for name in _COMPARED
-            if stored[name] != again[name]
+            # What was stored before findings had an amount of the company says nothing of it.
+            if stored[name] != again[name] and not (name == "company_amount" and stored[name] is None)
         }
         told["same"] = not told["differs"]
     return told
@@ -249,7 +253,7 @@ def _show(told: Mapping[str, Any]) -> None:
             "about": ", ".join(finding["document_keys"]),
             "since": _moment(finding["opened_at"]),
             **({"due": _moment(finding["due_at"])} if finding["due_at"] is not None else {}),
-            **({"at risk": f"{amount:,.2f} {finding['currency'] or ''}".strip()} if amount is not None else {}),
+            **({"at risk": at_risk(finding)} if amount is not None else {}),
             "owner": finding["owner"],
             "next": finding["next_action"],
             **{("in Odoo" if number == 0 else " " * 7): link for number, link in enumerate(told["links"])},

@@ -1,5 +1,6 @@
 """`finwatch findings`: what the detectors say."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,8 @@ _COLUMNS = (
     "company_id",
     "amount_at_risk",
     "currency",
+    "company_amount",
+    "company_currency",
     "owner",
     "next_action",
     "level",
@@ -119,8 +122,7 @@ def _conditions(status: str, detector: str, severity: str, document: str) -> tup
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
     colour = _COLOURS.get(row["severity"], "")
-    amount = row["amount_at_risk"]
-    risk = "" if amount is None else f"{amount:,.2f} {row['currency'] or ''}".strip()
+    risk = at_risk(row)
     about = ", ".join(row["document_keys"][:3]) + (" ..." if len(row["document_keys"]) > 3 else "")
     if row["status"] == "dismissed":
         about += f" ({row['reasons'][-1]})"
@@ -131,3 +133,14 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         risk,
         row["finding_id"][:12],
     )
+
+
+def at_risk(row: Mapping[str, Any]) -> str:
+    """A finding's amount at risk in the document's currency, and in the company's where that is another one."""
+    amount, own = row["amount_at_risk"], row["company_amount"]
+    if amount is None:
+        return ""
+    text = f"{amount:,.2f} {row['currency'] or ''}".strip()
+    if own is None or row["company_currency"] in (None, row["currency"]):
+        return text
+    return f"{text} ({own:,.2f} {row['company_currency']})"

@@ -90,6 +90,7 @@ class Content(Struct, array_like=True, gc=False):
     lines: int = 0
     """A checksum of the lines that relate to an order; 0 without any. Lines alone may change."""
     paper: Paper | None = None
+    company_amount: Decimal | None = None  # ``amount`` in the company's currency, of its sign
 
 
 NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
@@ -112,7 +113,15 @@ def _move(event: Any) -> Content:
         event.created_by,
         event.created_at,
         event.reversed_key,
+        company_amount=_of_sign(event.amount_total_company, event.amount_total),
     )
+
+
+def _of_sign(company_amount: Decimal | None, amount: Decimal | None) -> Decimal | None:
+    """The company's amount with the document's sign: Odoo signs it by the direction of the money."""
+    if company_amount is None or amount is None or (company_amount < 0) is (amount < 0):
+        return company_amount
+    return -company_amount
 
 
 def _bill(event: Bill) -> Content:
@@ -162,6 +171,8 @@ def _order(event: PurchaseOrder) -> Content:
         _order_marks(event.lines, event.receipt_status is not None) if event.lines else "",
         None,
         _checksum(event.lines) if event.lines else 0,
+        None,
+        _of_sign(event.amount_total_company, event.amount_total),
     )
 
 
@@ -208,6 +219,7 @@ def _payment(event: Payment) -> Content:
         created_by=event.created_by,
         created_at=event.created_at,
         account=event.bank_account_id,
+        company_amount=_of_sign(event.amount_total_company, event.amount),
     )
 
 
@@ -218,6 +230,7 @@ def _expense(event: ExpenseReport) -> Content:
         partner_id=event.employee_id,
         currency=event.currency,
         amount=event.amount_total,
+        company_amount=event.amount_total,  # a report is in the company's currency
         responsible=event.responsible,
         created_by=event.created_by,
         created_at=event.created_at,

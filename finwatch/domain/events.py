@@ -86,6 +86,7 @@ class _Move(Event, frozen=True):
     reversed_key: str | None = None
     created_by: str | None = None
     created_at: int | None = None
+    amount_total_company: Decimal | None = None
 
 
 class Bill(_Move, frozen=True):
@@ -93,7 +94,6 @@ class Bill(_Move, frozen=True):
 
     expense_report_key: str | None = None
     amount_untaxed: Decimal | None = None
-    amount_total_company: Decimal | None = None
     bank_account_id: str | None = None
     partner_name: str | None = None
     vendor_name: str | None = None
@@ -123,6 +123,7 @@ class PurchaseOrder(Event, frozen=True):
     receipt_status: str | None = None
     created_by: str | None = None
     created_at: int | None = None
+    amount_total_company: Decimal | None = None
     currency_rate: float | None = None
     lines: list[OrderLine] = []
 
@@ -148,6 +149,7 @@ class Payment(Event, frozen=True):
     partner_id: str | None = None
     currency: str | None = None
     amount: Decimal | None = None
+    amount_total_company: Decimal | None = None
     date: int | None = None
     created_by: str | None = None
     created_at: int | None = None

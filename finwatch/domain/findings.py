@@ -143,6 +143,7 @@ def clock_finding(
         fired.due,
         fired.opened,
         max(fired.at, fired.opened),
+        content.company_amount,
     )
 
 
@@ -174,6 +175,7 @@ def step_finding(
         fired.due,
         fired.opened,
         max(fired.at, fired.opened),
+        content.company_amount,
     )
 
 
@@ -230,4 +232,5 @@ def exception_finding(
         None,
         state.opened,
         max(state.opened, state.resolved),
+        content.company_amount,
     )

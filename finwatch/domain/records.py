@@ -125,6 +125,7 @@ class Finding(Struct, gc=False):
     due_at: int | None
     opened_at: int
     updated_at: int
+    company_amount: Decimal | None = None
 
 
 class Kpi(Struct, gc=False):

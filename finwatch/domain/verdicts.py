@@ -42,6 +42,7 @@ class Verdict(Struct, gc=False):
     currency: str | None = None
     resolved: bool = False
     severity: str | None = None  # another one than the policy's
+    company_amount: Decimal | None = None
 
 
 class Said(Struct, array_like=True, gc=False):
@@ -112,6 +113,7 @@ def settle(
             None,
             verdict.opened,
             max(verdict.opened, verdict.updated),
+            verdict.company_amount,
         )
         changed.append((was, was.last))
     for identity, was in said.items():
@@ -148,6 +150,7 @@ def _digest(verdict: Verdict) -> int:
         verdict.resolved,
         verdict.severity,
         verdict.updated if verdict.resolved else 0,
+        None if verdict.company_amount is None else str(verdict.company_amount.normalize()),
     )
     return crc32(repr(parts).encode())
 

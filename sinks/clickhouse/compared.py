@@ -41,6 +41,7 @@ _SEEN = """
 _FINDINGS = """
     SELECT finding_id, version, status, detector, rule, severity, document_keys, source, entity, company_id, title,
            reasons, evidence, amount_at_risk, currency, score, owner, next_action, policy_version, level,
+           company_amount,
            toUnixTimestamp64Micro(findings.opened_at) AS opened_at,
            toUnixTimestamp64Micro(findings.updated_at) AS updated_at
     FROM findings WHERE detector = {detector:String} AND source = {source:String}

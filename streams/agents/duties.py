@@ -7,6 +7,7 @@ says has changed. In the relations stage: vendors and persons. Orders with their
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from zlib import crc32
 
 import msgspec
@@ -56,6 +57,7 @@ class Told(Struct, omit_defaults=True):
     changes: list[BankChange] = []
     bills: list[str] = []
     hands: dict[str, str] = {}
+    company_amount: Decimal | None = None
 
 
 _DECODER = msgspec.json.Decoder(Told)
@@ -84,7 +86,15 @@ class BillDuties:
         if row is not None and row.acts == acts and row.about == about:
             return
         found = (
-            conflicts.on_bill(subject.document_key, subject.company_id, acts, content.amount, content.currency, section)
+            conflicts.on_bill(
+                subject.document_key,
+                subject.company_id,
+                acts,
+                content.amount,
+                content.currency,
+                section,
+                content.company_amount,
+            )
             if paid and content.document_type != "in_refund"
             else ()
         )
@@ -194,6 +204,8 @@ def _send(change: Change, relation: str, row_key: str, key: str, told: Told | No
     """Send a fact under ``key`` (empty: under none), and withdraw it from where it was."""
     sent = change.view.get(row_key, Sent)
     content = change.content
+    if told is not None:
+        told.company_amount = content.company_amount
     attributes = None if told is None or not key else _ENCODE(told)
     checksum = 0
     if attributes is not None:
@@ -338,6 +350,7 @@ class VendorActivity:
                 fact.company_id,
                 told.bills,
                 fact.event_id,
+                told.company_amount,
             )
         else:
             vendor.bills[fact.document_key] = Billing(fact.version, True, told.account, told.at, told.hands)
@@ -388,7 +401,15 @@ class PersonActivity:
         elif fact.document_type == "q":
             event_id = fact.event_id if was is None else was.event_id
             person.requests[fact.document_key] = Request(
-                fact.version, True, told.at, fact.amount, fact.currency, fact.partner_id, fact.company_id, event_id
+                fact.version,
+                True,
+                told.at,
+                fact.amount,
+                fact.currency,
+                fact.partner_id,
+                fact.company_id,
+                event_id,
+                told.company_amount,
             )
         else:
             person.overrides[fact.document_key] = Override(
@@ -399,6 +420,7 @@ class PersonActivity:
                 fact.currency,
                 fact.company_id,
                 told.hands.get("override", fact.event_id),
+                told.company_amount,
             )
         section = policy.document.duties
         people.forget(person, section)

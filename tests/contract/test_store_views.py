@@ -203,3 +203,24 @@ def test_open_approvals_are_as_old_as_their_source_says(client: Any) -> None:
         "INSERT INTO finwatch.heartbeats (source, at, topic, partition) VALUES ('aged', '2026-03-20 09:00:00', 't', 0)"
     )
     assert client.query(asked).result_rows[0][3] == ">10", "time goes on without events"
+
+
+def test_what_is_at_risk_is_told_in_the_companys_currency(client: Any) -> None:
+    client.command(
+        "INSERT INTO finwatch.document_states (document_key, source, entity, record_id, payload) VALUES "
+        """('risk:company:1', 'risk', 'company', '1', '{"currency":"EUR"}')"""
+    )
+    for table in ("finding_states", "finding_log"):
+        client.command(
+            f"INSERT INTO finwatch.{table} (finding_id, version, source, company_id, amount_at_risk, currency, "
+            "company_amount) VALUES ('r1', 1, 'risk', '1', 260, 'USD', 236.36), ('r2', 1, 'risk', '2', 5, 'GBP', NULL)"
+        )
+    for view in ("findings", "finding_versions"):
+        columns = "amount_at_risk, currency, company_amount, company_currency, company_id"
+        found = client.query(
+            f"SELECT {columns} FROM finwatch.{view} WHERE source = 'risk' ORDER BY finding_id"
+        ).result_rows
+        assert found == [
+            (Decimal(260), "USD", Decimal("236.36"), "EUR", "1"),
+            (Decimal(5), "GBP", None, None, "2"),
+        ]

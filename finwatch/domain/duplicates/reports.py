@@ -57,6 +57,7 @@ def finding(said: Said, settings: DuplicatesSection, policy: str) -> Finding:
         None,
         standing.opened,
         max(standing.opened, latest, *(bill.entered_at for bill in bills)),
+        None if risk.company_amount is None else abs(risk.company_amount),  # Odoo signs it by the money's direction
     )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from finwatch.domain.calendar import Calendar
 from finwatch.domain.duties.acts import Act
 from finwatch.domain.matching.chain import Bill, Chain, Order
+from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Verdict
 
@@ -29,14 +30,15 @@ def on_bill(
     amount: Decimal | None,
     currency: str | None,
     settings: DutiesSection,
+    company_amount: Decimal | None = None,
 ) -> Iterator[Verdict]:
-    """Conflicts among the acts on one bill."""
+    """Conflicts among the acts on one bill. ``company_amount``: its amount in the company's currency."""
     if _small(amount, settings):
         return
     for one, other in settings.conflicts:
         first, second = acts.get(one), acts.get(other)
         if first is not None and second is not None and _one_hand(first, second, settings):
-            yield _conflict([key], company_id, one, other, first, second, amount, currency)
+            yield _conflict([key], company_id, one, other, first, second, amount, currency, company_amount)
 
 
 def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
@@ -48,20 +50,19 @@ def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
     for bill in chain.counted_bills(drafts=True):
         if bill.refund or _small(bill.total, settings):
             continue
+        risk = (bill.total, bill.currency, in_company(bill.total, bill.rate))
         for one, other in settings.conflicts:
             second = bill.acts.get(other)
             if second is None:
                 continue
             first = order.acts.get(one)
             if first is not None and _one_hand(first, second, settings):
-                yield _conflict(
-                    [bill.key, order.key], order.company_id, one, other, first, second, bill.total, bill.currency
-                )
+                yield _conflict([bill.key, order.key], order.company_id, one, other, first, second, *risk)
             for receipt in receipts:
                 act = receipt.acts.get(one)
                 if act is not None and _one_hand(act, second, settings):
                     documents = [bill.key, receipt.key, order.key]
-                    yield _conflict(documents, order.company_id, one, other, act, second, bill.total, bill.currency)
+                    yield _conflict(documents, order.company_id, one, other, act, second, *risk)
 
 
 def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
@@ -87,6 +88,7 @@ def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
                 [bill.event_id, act.event_id],
                 bill.total,
                 bill.currency,
+                company_amount=in_company(bill.total, bill.rate),
             )
         paid = bill.acts.get("release_payment")
         if approved is not None and paid is not None and approved.at > paid.at:
@@ -102,6 +104,7 @@ def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
                 [paid.event_id, approved.event_id],
                 bill.total,
                 bill.currency,
+                company_amount=in_company(bill.total, bill.rate),
             )
 
 
@@ -126,6 +129,7 @@ def _conflict(
     second: Act,
     amount: Decimal | None,
     currency: str | None,
+    company_amount: Decimal | None,
 ) -> Verdict:
     opened = max(first.at, second.at)
     earlier, later = sorted((first, second), key=lambda act: (act.at, act.event_id))
@@ -141,6 +145,7 @@ def _conflict(
         [earlier.event_id] if earlier.event_id == later.event_id else [earlier.event_id, later.event_id],
         amount,
         currency,
+        company_amount=company_amount,
     )
 
 

@@ -26,6 +26,7 @@ class Request(Struct, array_like=True):
     vendor: str | None
     company_id: str | None
     event_id: str
+    company_amount: Decimal | None = None
 
 
 class Override(Struct, array_like=True):
@@ -38,6 +39,7 @@ class Override(Struct, array_like=True):
     currency: str | None
     company_id: str | None
     event_id: str
+    company_amount: Decimal | None = None
 
 
 class Person(Struct, array_like=True):
@@ -114,6 +116,7 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
                 [one.event_id for _, one in together],
                 total,
                 last.currency,
+                company_amount=_sum([one.company_amount for _, one in together]),
             )
 
 
@@ -129,7 +132,7 @@ def _overrides(name: str, person: Person, settings: DutiesSection) -> Iterator[V
     last = person.overrides[window[-1]]
     currencies = {person.overrides[key].currency for key in window}
     amounts = [person.overrides[key].amount for key in window]
-    known = len(currencies) == 1 and None not in amounts
+    total = _sum(amounts) if len(currencies) == 1 else None
     yield Verdict(
         "repeated_overrides",
         (name, window[0]),
@@ -140,6 +143,15 @@ def _overrides(name: str, person: Person, settings: DutiesSection) -> Iterator[V
         last.at,
         [f"{len(window)} times within {settings.override_days} days the person approved what was their own."],
         [person.overrides[key].event_id for key in window[-_NAMED:]],
-        sum((amount for amount in amounts if amount is not None), start=Decimal(0)) if known else None,
-        last.currency if known else None,
+        total,
+        None if total is None else last.currency,
+        company_amount=_sum([person.overrides[key].company_amount for key in window])
+        if len({person.overrides[key].company_id for key in window}) == 1
+        else None,  # companies may have different currencies
     )
+
+
+def _sum(amounts: list[Decimal | None]) -> Decimal | None:
+    """Their sum; None when one is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, start=Decimal(0)) if len(known) == len(amounts) else None

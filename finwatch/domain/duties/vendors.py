@@ -55,6 +55,7 @@ class Payment(Struct, array_like=True):
     company_id: str | None
     bills: list[str]
     event_id: str
+    company_amount: Decimal | None = None
 
 
 class Billing(Struct, array_like=True):
@@ -147,6 +148,7 @@ def judge(vendor: Vendor, settings: DutiesSection, only: set[str] | None = None)
                 [payment.event_id],
                 payment.amount,
                 payment.currency,
+                company_amount=payment.company_amount,
             )
 
 
@@ -209,6 +211,7 @@ def _soon_after_change(vendor: Vendor, key: str, payment: Payment, settings: Dut
         payment.amount,
         payment.currency,
         severity="critical" if duties else None,
+        company_amount=payment.company_amount,
     )
 
 

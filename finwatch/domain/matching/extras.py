@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from finwatch.domain.matching.chain import Chain, Order
+from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.verdicts import Verdict, money, percent
 
@@ -39,6 +40,7 @@ def unordered_lines(chain: Chain, order: Order, settings: MatchingSection) -> It
             [order.event_id, bill.event_id],
             money(amount),
             bill.currency,
+            company_amount=in_company(money(amount), bill.rate),
         )
 
 
@@ -49,6 +51,7 @@ def cancelled_order(chain: Chain, order: Order, settings: MatchingSection) -> It
     for bill in chain.counted_bills(settings.draft_bills):
         if bill.refund:
             continue
+        billed = money(sum(round(line.quantity * line.price / _MILLION) for line in bill.lines))
         yield Verdict(
             "billed_cancelled_order",
             (bill.key, order.key),
@@ -59,6 +62,7 @@ def cancelled_order(chain: Chain, order: Order, settings: MatchingSection) -> It
             bill.at,
             ["The order that it bills is cancelled."],
             [order.event_id, bill.event_id],
-            money(sum(round(line.quantity * line.price / _MILLION) for line in bill.lines)),
+            billed,
             bill.currency,
+            company_amount=in_company(billed, bill.rate),
         )

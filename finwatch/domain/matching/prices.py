@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from finwatch.domain.matching.chain import Bill, Chain, Order, OrderLine
 from finwatch.domain.matching.compare import Compared, billed, name_of
+from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.matching import MatchingSection, Tolerance
 from finwatch.domain.verdicts import Verdict, money, percent
 
@@ -67,6 +68,7 @@ def _verdict(rule: str, side: str, order: Order, bill: Bill, found: list[tuple[O
     amount = sum(
         (Decimal(c.price - line.price) * c.quantity / _MILLION * c.to_bill for line, c in found), start=Decimal(0)
     )
+    at_risk = money(round(amount))
     return Verdict(
         rule,
         (bill.key, order.key),
@@ -83,6 +85,7 @@ def _verdict(rule: str, side: str, order: Order, bill: Bill, found: list[tuple[O
             for line, c in found
         ],
         [order.event_id, bill.event_id],
-        money(round(amount)),
+        at_risk,
         bill.currency,
+        company_amount=in_company(at_risk, bill.rate),
     )

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from finwatch.domain.matching.chain import Bill, Chain, Order, OrderLine, Receipt
 from finwatch.domain.matching.compare import Compared, billed, name_of, received
+from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.verdicts import Verdict, money, percent
 
@@ -67,7 +68,7 @@ def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill 
     amount = sum(
         (Decimal(share) * c.price / _MILLION * c.to_bill for _, share, c in found if not c.unknown), start=Decimal(0)
     )
-    known = not any(c.unknown for _, _, c in found)
+    at_risk = None if any(c.unknown for _, _, c in found) else money(round(amount))
     credits = sorted({(end.at, end.event_id) for end in ends if end is not None})
     resolved = bool(credits) and None not in ends
     evidence = [order.event_id, bill.event_id]
@@ -86,9 +87,10 @@ def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill 
             for line, share, _ in found
         ],
         [*evidence, credits[-1][1]] if resolved else evidence,
-        money(round(amount)) if known else None,
-        bill.currency if known else None,
+        at_risk,
+        None if at_risk is None else bill.currency,
         resolved,
+        company_amount=in_company(at_risk, bill.rate),
     )
 
 
@@ -125,6 +127,7 @@ def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iter
             [order.event_id, receipt.event_id],
             money(round(amount)),
             order.currency,
+            company_amount=in_company(money(round(amount)), order.rate),
         )
 
 
@@ -161,7 +164,7 @@ def paid_before_receipt(chain: Chain, order: Order, settings: MatchingSection) -
             (Decimal(share) * c.price / _MILLION * c.to_bill for _, share, c in missing if not c.unknown),
             start=Decimal(0),
         )
-        known = not any(c.unknown for _, _, c in missing)
+        at_risk = None if any(c.unknown for _, _, c in missing) else money(round(amount))
         evidence = [order.event_id, bill.event_id, paid.event_id]
         yield Verdict(
             "paid_before_receipt",
@@ -177,9 +180,10 @@ def paid_before_receipt(chain: Chain, order: Order, settings: MatchingSection) -
                 for line, share, c in missing
             ],
             evidence if ended is None else [*evidence, ended[1]],
-            money(round(amount)) if known else None,
-            bill.currency if known else None,
+            at_risk,
+            None if at_risk is None else bill.currency,
             resolved=ended is not None,
+            company_amount=in_company(at_risk, bill.rate),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
+_CENT = Decimal("0.01")
 Table = Mapping[str, Mapping[str, Decimal]]
 
 
@@ -38,6 +39,14 @@ def currency_factor(currency: str | None, rate: str | None, into: str | None, in
     if currency is None or into is None or one is None or other is None:
         return None
     return other / one
+
+
+def in_company(amount: Decimal | None, rate: str | None) -> Decimal | None:
+    """An amount in the company's currency, to the cent, at the rate its document was booked with (see above)."""
+    if amount is None:
+        return None
+    worth = _rate(rate)
+    return None if worth is None else amount if worth == 1 else (amount / worth).quantize(_CENT)
 
 
 def _rate(text: str | None) -> Decimal | None:

@@ -202,6 +202,7 @@ def test_currencies_are_converted_by_the_documents_own_rates() -> None:
     [finding] = found([*events[:2], the_bill(billed(10, 158), **dearer)])
     assert finding.rule == "price_above_order"
     assert (finding.amount_at_risk, finding.currency) == (Decimal(260), "USD")
+    assert finding.company_amount == Decimal("236.36"), "260 at 1320 for 1200, as the bill was booked"
     unknown = {"currency": "USD", "amount_total": Decimal(1320), "amount_total_company": None}
     assert [one.rule for one in found([*events[:2], the_bill(billed(10, 132), **unknown)])] == ["not_comparable"]
 
