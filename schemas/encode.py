@@ -126,6 +126,8 @@ def _date(day: Any) -> bytes:
 def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
     bound = 10**precision
     power = 10**scale
+    # What ten to a power is divided by has few values: a column's amounts have at most `scale` places.
+    factors = {denominator: power // denominator for denominator in _divisors(scale)}
     # A document's amount is written with each thing that is said about it: the last one is kept (one assignment, so
     # that two threads may meet here).
     last: tuple[Any, bytes] = (None, b"")
@@ -141,9 +143,10 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
             numerator, denominator = value.as_integer_ratio()
         except (ValueError, OverflowError):
             raise ValueError("not a finite number") from None
-        unscaled, rest = divmod(numerator * power, denominator)
-        if rest:
+        factor = factors.get(denominator)
+        if factor is None:
             raise ValueError(f"more than {scale} decimal places: round it first")
+        unscaled = numerator * factor
         if not -bound < unscaled < bound:
             raise ValueError(f"more than {precision} digits")
         size: int = unscaled.bit_length() + 8 >> 3
@@ -153,6 +156,11 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
         return encoded
 
     return encode
+
+
+def _divisors(scale: int) -> list[int]:
+    """Divisors of ten to the power of `scale`."""
+    return [2**twos * 5**fives for twos in range(scale + 1) for fives in range(scale + 1)]
 
 
 def _double(form: str) -> Callable[[Any], bytes]:

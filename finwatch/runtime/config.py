@@ -126,7 +126,10 @@ class OdooSettings(_Group):
     )
     sweep_rows: int = Field(5000, ge=100, description="Rows a poll spends on the sweep; large tables take many polls.")
     sweep_recent: float = Field(
-        3600.0, ge=0, description="The sweep reads whole what was written within these seconds, whatever its stamp."
+        3600.0,
+        ge=0,
+        description="The sweep reads whole, whatever its stamp, what was written since its last round and so many "
+        "seconds before that.",
     )
     sweep_deletions: float = Field(
         0.1, ge=0, le=1, description="Share of a slice that may be missing; beyond, deletions are withheld, loudly."

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Za-z]")
 # Country, check digits, 11 to 30 characters, in one piece or in groups of four.
@@ -50,6 +51,12 @@ def mask_ibans(free_text: str | None) -> str | None:
     return _IBAN.sub(replace, free_text)
 
 
+@lru_cache(4096)  # a vendor's account and address come with each of its bills
+def _keyed_hash(key: bytes, account: str) -> str | None:
+    clean = sanitise(account)
+    return hmac.new(key, clean.encode(), hashlib.sha256).hexdigest() if clean else None
+
+
 @dataclass(frozen=True)
 class AccountHasher:
     """HMAC-SHA-256 over sanitised account numbers. `key` must have 16 bytes or more; ValueError otherwise."""
@@ -62,9 +69,7 @@ class AccountHasher:
 
     def hash(self, account: str | None) -> str | None:
         """64 hex characters; None for no number."""
-        if not account or not (clean := sanitise(account)):
-            return None
-        return hmac.new(self.key, clean.encode(), hashlib.sha256).hexdigest()
+        return _keyed_hash(self.key, account) if account else None
 
     def last4(self, account: str | None) -> str | None:
         """Last four characters; None for no number, and for one so short that they would be most of it."""

@@ -43,6 +43,8 @@ class Sighting(NamedTuple):
     epoch: int = 0
 
 
+_NONE: tuple[Mapping[str, Any], ...] = ()  # changes of an event that changed no column
+_RECORD = {entity: entity_record(entity) for entity in ENTITIES}
 _FIRST = {entity: bytes((number,)) for number, entity in enumerate(ENTITIES, start=1)}
 
 
@@ -98,21 +100,35 @@ def state_event(
     Its id covers the content and when it was written: a later return to an earlier content is a new event, a second
     read of the same one is not.
     """
-    header = _header(source, model, document.entity, str(record_id), seen)
-    content = header | {
+    entity, body, name = document.entity, document.body, source.name
+    by, key = body.get("written_by"), f"{name}:{entity}:{record_id}"
+    # One literal for all of it: most of an event's cost is copying what another one holds already.
+    content = {
         "event_id": deterministic_id(
-            f"state\x1f{source.name}\x1f{document.entity}\x1f{record_id}\x1f{digest.hex()}\x1f{to_micros(written_at)}"
+            f"state\x1f{name}\x1f{entity}\x1f{record_id}\x1f{digest.hex()}\x1f{to_micros(written_at)}"
         ),
+        "document_key": key,
+        "source": name,
+        "entity": entity,
+        "record_id": str(record_id),
         "company_id": document.company_id,
+        "op": seen.op,
+        "mode": seen.mode,
+        "timeline": seen.timeline,
         "occurred_at": written_at,
-        "actor": document.body.get("written_by"),
+        "observed_at": seen.observed_at,
+        "actor": by,
+        "correlation_id": key,
+        "source_database": source.database,
+        "source_model": model,
         "source_write_date": written_at,
+        "snapshot": seen.mode == "snapshot",
         # Odoo stamps all that one transaction writes with the transaction's start.
-        "transaction_hint": f"write:{written_at:%Y-%m-%dT%H:%M:%S}:{document.body.get('written_by') or ''}",
+        "transaction_hint": f"write:{written_at.isoformat()[:19]}:{by or ''}",
         "changes": list(changes),
-        **document.body,
+        **body,
     }
-    return Event(document.entity, entity_record(document.entity), content["document_key"], content)
+    return Event(entity, _RECORD[entity], key, content)
 
 
 def created_event(source: Source, model: str, record_id: int, document: Document, seen: Sighting) -> Event | None:
@@ -120,20 +136,30 @@ def created_event(source: Source, model: str, record_id: int, document: Document
 
     None too for what no stage reads: who created it and when stand in its state.
     """
-    at = document.body.get("created_at")
-    if not isinstance(at, datetime) or document.entity not in WATCHED_ENTITIES:
+    at, entity = document.body.get("created_at"), document.entity
+    if not isinstance(at, datetime) or entity not in WATCHED_ENTITIES:
         return None
-    header = _header(source, model, document.entity, str(record_id), seen)
-    content = header | {
-        "op": "r" if seen.mode == "snapshot" else "c",
-        "event_id": deterministic_id(
-            f"created\x1f{source.name}\x1f{document.entity}\x1f{record_id}\x1f{to_micros(at)}"
-        ),
+    key = f"{source.name}:{entity}:{record_id}"
+    content = {
+        "event_id": deterministic_id(f"created\x1f{source.name}\x1f{entity}\x1f{record_id}\x1f{to_micros(at)}"),
+        "document_key": key,
+        "source": source.name,
+        "entity": entity,
+        "record_id": str(record_id),
         "company_id": document.company_id,
+        "op": "r" if seen.mode == "snapshot" else "c",
+        "mode": seen.mode,
+        "timeline": seen.timeline,
         "occurred_at": at,
+        "observed_at": seen.observed_at,
         "actor": document.body.get("created_by"),
+        "correlation_id": key,
+        "source_database": source.database,
+        "source_model": model,
         "source_write_date": None,
+        "snapshot": seen.mode == "snapshot",
         "transaction_hint": None,
+        "changes": _NONE,
         "activity": "created",
         "label": "Created",
         "field": None,
@@ -146,27 +172,39 @@ def created_event(source: Source, model: str, record_id: int, document: Document
         "amount": None,
         "currency": None,
     }
-    return Event(document.entity, TRANSITION, content["document_key"], content)
+    return Event(entity, TRANSITION, key, content)
 
 
 def transition_event(source: Source, change: Tracked, document: Document, seen: Sighting) -> Event:
     """A change from the tracking log."""
-    header = _header(source, change.model, document.entity, str(change.record_id), seen)
-    content = header | {
-        "mode": seen.mode if seen.mode in ("snapshot", "sweep") else "tracking",
-        "op": "r" if seen.mode == "snapshot" else "u",
+    entity, record_id = document.entity, change.record_id
+    key = f"{source.name}:{entity}:{record_id}"
+    content = {
         "event_id": deterministic_id(
-            f"tracking\x1f{source.name}\x1f{document.entity}\x1f{change.record_id}\x1f{change.value_id}"
+            f"tracking\x1f{source.name}\x1f{entity}\x1f{record_id}\x1f{change.value_id}"
             + (f"\x1f{seen.epoch}" if seen.epoch else "")
         ),
+        "document_key": key,
+        "source": source.name,
+        "entity": entity,
+        "record_id": str(record_id),
         "company_id": document.company_id,
+        "op": "r" if seen.mode == "snapshot" else "u",
+        "mode": seen.mode if seen.mode in ("snapshot", "sweep") else "tracking",
+        "timeline": seen.timeline,
         "occurred_at": change.at,
+        "observed_at": seen.observed_at,
         "actor": change.actor,
+        "correlation_id": key,
+        "source_database": source.database,
+        "source_model": change.model,
         "source_write_date": None,
+        "snapshot": seen.mode == "snapshot",
         "transaction_hint": f"message:{change.message_id}",
-        **transition_body(change, document.entity, document.body.get("responsible")),
+        "changes": _NONE,
+        **transition_body(change, entity, document.body.get("responsible")),
     }
-    return Event(document.entity, TRANSITION, content["document_key"], content)
+    return Event(entity, TRANSITION, key, content)
 
 
 def deleted_event(
@@ -194,7 +232,7 @@ def deleted_event(
         "transaction_hint": None,
         **body,
     }
-    return Event(entity, entity_record(entity), content["document_key"], content)
+    return Event(entity, _RECORD[entity], content["document_key"], content)
 
 
 def heartbeat(source: Source, at: datetime, timeline: Literal["wall", "log"]) -> Mapping[str, Any]:

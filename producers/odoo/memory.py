@@ -1,6 +1,7 @@
 """All that the capture knows of one source: progress and what was published, by model; stored in pieces."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -8,14 +9,19 @@ from producers.odoo.seen import SeenHashes, SeenIds, SeenStamps
 from producers.odoo.state import StateStore
 from producers.odoo.windows import Progress
 
+_PASSED = "passed/"  # notes: when the last whole reading of a model began
 _POSITION, _HASHES, _STAMPS, _LOG, _SWEEP, _NOTE = "position", "hashes", "stamps", "log", "sweep", "note"
 
 
 class SweepPosition(msgspec.Struct, frozen=True):
-    """Where the sweep is: ids up to `after` of `model` are behind it. No model: the round is over."""
+    """Where the sweep is: ids up to `after` of `model` are behind it. No model: the round is over.
+
+    `began`: source time at which the pass over this model began (None: a former version began it).
+    """
 
     model: str = ""
     after: int = 0
+    began: datetime | None = None
 
 
 class StateDamaged(Exception):
@@ -83,6 +89,15 @@ class Memory:
         """The sweep went on."""
         self._swept = self._swept or position != self._sweep
         self._sweep = position
+
+    def passed(self, model: str) -> datetime | None:
+        """Source time at which the last whole reading of a model began, by its snapshot or a pass of the sweep."""
+        note = self.note(_PASSED + model)
+        return None if note is None else msgspec.json.decode(note, type=datetime)
+
+    def put_passed(self, model: str, began: datetime) -> None:
+        """A whole reading of a model began then, and every row of it is or will be read."""
+        self.put_note(_PASSED + model, msgspec.json.encode(began))
 
     @classmethod
     def load(cls, store: StateStore, models: Iterable[str]) -> "Memory":

@@ -61,6 +61,7 @@ class Snapshots:
         if progress is None:
             progress = windows.begin(self._times.begin())
             self._memory.move(model, progress)
+            self._memory.put_passed(model, progress.position)
         last = self._reader.newest_id(model)
         batches = self._reader.snapshot(mapping, progress.last_id, with_log=LOG not in self._models.stopped)
         for batch in self._ahead(batches):

@@ -4,9 +4,10 @@ It finds what no window can: transactions that committed later than the overlap,
 swept before, deletions, and missed rows of the tracking log. One pass over all models is a round.
 
 Guarantee: what is committed when a round begins is published when that round ends. Its limit: two versions of a
-record whose transactions began within the same second have the same stamp over RPC. Records written within `recent`
-are therefore read whole whatever their stamp, so only a commit that is later than `recent` and shares its second with
-the version already read stays unseen.
+record whose transactions began within the same second have the same stamp over RPC. Records written since the model's
+last whole reading began, and within `recent` before that, are therefore read whole whatever their stamp. What that
+reading did not see committed after it began; so only a commit more than `recent` later than its transaction's start,
+which shares its second with the version already read, stays unseen, however far apart the rounds are.
 
 Does not own: reading (reader), publishing and its order (capture).
 """
@@ -128,11 +129,14 @@ class Sweep:
     def step(self, mapping: Mapping | None, budget: int, now: datetime) -> int:
         """One slice of the running model (`mapping` None: the log), of `budget` rows at most; what it cost in rows."""
         after = self._memory.sweep.after
+        began = now if not after else self._memory.sweep.began
         last, cost = self._log(after, budget) if mapping is None else self._documents(mapping, after, budget, now)
-        if last is None:
-            self.skip()
-        else:
-            self._memory.move_sweep(SweepPosition(self.running, last))
+        if last is not None:
+            self._memory.move_sweep(SweepPosition(self.running, last, began))
+            return max(1, cost)
+        if began is not None and mapping is not None:
+            self._memory.put_passed(mapping.model, began)
+        self.skip()
         return max(1, cost)
 
     def _documents(self, mapping: Mapping, after: int, budget: int, now: datetime) -> tuple[int | None, int]:
@@ -144,9 +148,11 @@ class Sweep:
         batch = self._reader.slice(mapping, after, limit)
         last = batch.rows[-1]["id"] if len(batch.rows) == limit else None
         cost = len(batch.rows) + sum(len(rows) for lines in batch.lines.values() for rows in lines.values())
-        # 2. What is new or has other stamps, and what was written so lately that its stamp proves nothing.
+        # 2. What is new or has other stamps, and what was written so lately that its stamp proves nothing. A stamp is
+        # shown without its fraction, so the whole second counts.
         if mapping.stamped:
-            recent = odoo_moment(now - self._limits.recent)
+            since = min(now, self._memory.passed(model) or now) - self._limits.recent
+            recent = odoo_moment(since)[:19]
             changed = [
                 row["id"]
                 for row in batch.rows

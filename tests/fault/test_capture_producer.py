@@ -9,21 +9,26 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from finwatch.runtime.exits import ExitCode
-from finwatch.sim import captured
+from finwatch.sim import actions, captured
+from finwatch.sim.actions import Line
 from finwatch.sim.store import Database
 from tests.fault.test_capture_seeds import COUNTED, Oracle
 from tests.parts.capture import Capturing
 from tests.parts.kafka import Kafka
-from tests.parts.pipeline import eventually
+from tests.parts.pipeline import Command, eventually
 
 PARTITIONS = 2
+FEWEST_ORDERS = 5
+"""So many are left to be written to."""
 IGNORED = frozenset({"written_by", *COUNTED})
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -64,10 +69,16 @@ class People:
         if random.random() < 0.3:
             with self._database.lock:
                 orders = [one for one in tables["purchase.order"].ids if one not in self._referred()]
-                if orders:
+                if len(orders) > FEWEST_ORDERS:
                     tx = self._database.begin()
                     tx.unlink("purchase.order", random.choice(orders))
                     tx.commit()
+        if random.random() < 0.3:
+            with self._database.lock:
+                tx = self._database.begin()
+                vendor = tables["purchase.order"].rows[random.choice(tables["purchase.order"].ids)]["partner_id"]
+                actions.create_order(tx, vendor, [Line(1, _word(random), 2.0, 10.5)], tx.stamp)
+                tx.commit()
 
     def _referred(self) -> set[int]:
         return {
@@ -86,16 +97,25 @@ def is_whole(capturing: Capturing) -> None:
     assert capturing.captured.repeats() == {}
 
 
-def kill_again_and_again(capturing: Capturing, times: int) -> None:
-    random = Random(7)
+def kill_again_and_again(capturing: Capturing, times: int, seed: int = 7) -> Counter[str]:
+    """Kill it `times` times at any point; how often in its snapshot and how often while it streamed."""
+    random = Random(seed)
     people = People(capturing.database, random)
-    for _ in range(times):
+    killed: Counter[str] = Counter()
+
+    def streams(producer: Command) -> bool:
+        return any(line["event"] == "streaming" for line in producer.lines())
+
+    for number in range(times):
         producer = capturing.start()
+        if times > 5 and number == times // 2:  # from here on it is killed while it streams, mostly
+            eventually(partial(streams, producer), why=producer.said)
         until = time.monotonic() + random.uniform(0, 1.5)
         while time.monotonic() < until:
             people.work()
             time.sleep(random.uniform(0, 0.3))  # when it is killed is what is random here
         producer.kill()
+        killed["streaming" if streams(producer) else "snapshot"] += 1
         capturing.captured.read()
         assert not capturing.captured.repeats()
     last = capturing.start()
@@ -109,6 +129,7 @@ def kill_again_and_again(capturing: Capturing, times: int) -> None:
     eventually(same, why=lambda: f"{sorted(capturing.captured.differences(truth, IGNORED))[:5]}\n{last.said()[-3000:]}")
     assert last.stop() == 0
     is_whole(capturing)
+    return killed
 
 
 def test_killed_again_and_again(capturing: Capturing) -> None:
@@ -116,9 +137,14 @@ def test_killed_again_and_again(capturing: Capturing) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(3600)
-def test_killed_a_hundred_times(capturing: Capturing) -> None:
-    kill_again_and_again(capturing, 100)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_a_hundred_times(capturing: Capturing, seed: int) -> None:
+    """Four times twenty-five, each time from the first snapshot on."""
+    killed = kill_again_and_again(capturing, 25, seed)
+    print(f"\nkilled {killed['snapshot']} times in the snapshot, {killed['streaming']} times while it streamed")
+    assert killed["snapshot"] > 0
+    assert killed["streaming"] > 0
 
 
 def test_a_producer_that_was_stopped_is_refused_when_it_wakes(capturing: Capturing) -> None:

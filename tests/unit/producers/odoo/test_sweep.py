@@ -217,6 +217,29 @@ def test_same_second_within_recent_is_read_whole(odoo: FakeOdoo, broker: FakeBro
     assert found(broker)[-1] == ("3", "u", "sweep")
 
 
+def test_same_second_is_read_whole_however_late_the_round(
+    odoo: FakeOdoo, broker: FakeBroker, clock: ManualClock
+) -> None:
+    """The commit is within `recent` of its transaction's start, the next round comes hours later, by a new process."""
+    subject = capture(odoo, broker, clock, sweep_recent=HOUR)
+    odoo.put("res.partner", partner(3, "first"), START + timedelta(milliseconds=100))
+    subject.snapshot()
+    odoo.now = START + timedelta(minutes=49)
+    subject.poll()
+    odoo.put("res.partner", partner(3, "second"), START + timedelta(milliseconds=900))
+    odoo.now = START + 5 * HOUR
+    subject = capture(odoo, broker, clock, sweep_recent=HOUR)
+    subject.snapshot()
+    assert subject.poll() == 0
+    odoo.calls = 0
+    assert subject.sweep() == 1
+    assert found(broker)[-1] == ("3", "u", "sweep")
+    # That pass counts: in the next one the stamp tells again, and the document is not read whole.
+    asked, odoo.calls = odoo.calls, 0
+    assert subject.sweep() == 0
+    assert odoo.calls == asked - 1
+
+
 def orders() -> FakeOdoo:
     made = FakeOdoo(
         START,
