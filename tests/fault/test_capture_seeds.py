@@ -2,8 +2,9 @@
 
 Each seed is a simulated Odoo in which people create, post, reset, pay, delete and renumber, several times a second;
 transactions commit up to ten minutes after they began; scheduled actions run and fail without a stamp; the capture is
-killed between any two records it sends, so between events and state as well. In some seeds Odoo's webhooks come as hints, sent before the commit as Odoo does; in
-some, models are asked for again while it streams. No network: the transport calls the simulated server's service.
+killed between any two records it sends, so between events and state as well. In some seeds Odoo's webhooks come as
+hints, sent before the commit as Odoo does; in some, models are asked for again while it streams. No network: the
+transport calls the simulated server's service.
 
 Invariants, by seed:
 1. what committed within the overlap is published by the first poll after its commit;
