@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finwatch.cli.options import Embedded, Json
-from finwatch.cli.output import Failed, show_json
+from finwatch.cli.output import Failed, err, out, show_json, show_table
 from finwatch.runtime.exits import ExitCode
 
 if TYPE_CHECKING:
     from finwatch.local.backpressure import Gate
     from finwatch.runtime.config import Settings
+    from producers.odoo.configured import CustomFile
 
 app = typer.Typer(help="The change-data producer for Odoo.")
 
@@ -84,14 +85,15 @@ def snapshot(
     Exit codes: 0 asked for, or done; 2 no such model, no domain; 69 a server is not reachable.
     """
     from finwatch.cli.serving import stop_on_signals
+    from producers.odoo.configured import configured
     from producers.odoo.fencing import AlreadyRunning
-    from producers.odoo.mapping import BY_MODEL
     from producers.odoo.run import ask_for_snapshot, leader, take_snapshot
 
     terms = _domain(domain)
-    if model not in BY_MODEL:
-        raise Failed(f"{model} is not captured", f"one of: {', '.join(sorted(BY_MODEL))}", ExitCode.USAGE)
     settings, gate = _opened(embedded)
+    known = configured(settings.odoo).by_model
+    if model not in known:
+        raise Failed(f"{model} is not captured", f"one of: {', '.join(sorted(known))}", ExitCode.USAGE)
     try:
         runs = leader(settings) is not None
     except AlreadyRunning:
@@ -135,6 +137,88 @@ def accept_database(
         show_json({"source": odoo.source, "database": odoo.database, "epoch": accepted.epoch})
     else:
         typer.echo(f"accepted (epoch {accepted.epoch}); now start: finwatch capture")
+
+
+@app.command("check")
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A file of custom fields and models (YAML).")],
+    as_json: Json = False,
+) -> None:
+    """Check files of custom fields and models: words, names, types, what is refused. Says file, line and what to do.
+
+    Odoo is not asked: whether it has the models and fields, and lets the account read them, says finwatch doctor.
+    What the capture reads is named by FINWATCH_ODOO_CUSTOM.
+    Examples: [bold]finwatch capture check custom.yaml[/], [bold]finwatch capture check custom.yaml --json[/].
+    Exit codes: 0 all are sound, 78 one is not.
+    """
+    from producers.odoo.configured import CustomFileError, read_file
+
+    checked: list[dict[str, Any]] = []
+    for path in files:
+        try:
+            checked.append({"file": str(path), "sound": True, "sources": _described(read_file(path))})
+        except CustomFileError as error:
+            checked.append({"file": str(path), "sound": False, "error": str(error)})
+    if as_json:
+        show_json(checked)
+    else:
+        for one in checked:
+            _tell_checked(one)
+    if not all(one["sound"] for one in checked):
+        raise typer.Exit(ExitCode.CONFIG)
+
+
+@app.command("example")
+def example() -> None:
+    """Print a file of custom fields and models to begin with.
+
+    Examples: [bold]finwatch capture example > custom.yaml[/], then [bold]finwatch capture check custom.yaml[/].
+    """
+    from producers.odoo.configured import example as text
+
+    typer.echo(text(), nl=False)
+
+
+def _described(file: "CustomFile") -> dict[str, Any]:
+    from producers.odoo.configured import personal
+
+    described: dict[str, Any] = {}
+    for name, entry in file.sources.items():
+        captured = []
+        for mapping in file.mappings(name):
+            if mapping.configured is None:
+                continue
+            told = mapping.configured.described()
+            captured.append({"model": mapping.model, "entity": ", ".join(mapping.entities), "fields": told})
+        described[name] = {
+            "captured": captured,
+            "off": sorted(entry.switched_off()),
+            "personal": [f"{model}.{field}" for model, field in personal(entry)],
+        }
+    return described
+
+
+def _tell_checked(one: dict[str, Any]) -> None:
+    if not one["sound"]:
+        err.print(one["error"], style="red", markup=False, soft_wrap=True)
+        return
+    out.print(f"{one['file']}: sound", style="green", markup=False)
+    for name, told in one["sources"].items():
+        rows = [
+            (captured["model"], captured["entity"], field["key"], field["field"], field["type"])
+            for captured in told["captured"]
+            for field in captured["fields"]
+        ]
+        show_table(f"source {name}", ("model", "entity", "key", "field", "type"), rows, whole=("key", "field"))
+        if told["off"]:
+            out.print(f"switched off: {', '.join(told['off'])}")
+        out.print("What is captured of these fields goes to the log as it is, and stays there.", style="yellow")
+        if told["personal"]:
+            out.print(
+                f"Looks like personal data: {', '.join(told['personal'])}. Take it out, or add `hashed: true`.",
+                style="yellow",
+                markup=False,
+            )
 
 
 def _opened(embedded: Path | None) -> tuple["Settings", "Gate | None"]:

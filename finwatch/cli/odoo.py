@@ -39,13 +39,14 @@ def setup(
     """
     from finwatch.cli.odoo_account import plan
     from finwatch.runtime.config import load_settings
+    from producers.odoo.configured import configured
     from producers.odoo.errors import AccessRefused, OdooError
     from producers.odoo.rights import rights
 
     settings = load_settings()
     odoo = _complete(settings)
     administrator = _administrator(odoo)
-    wanted = rights()
+    wanted = rights(mappings=configured(odoo))
     models = [right.model for right in wanted]
     try:
         there = administrator.there(models, odoo.user)

@@ -12,6 +12,7 @@ import typer
 from finwatch.cli.options import Embedded, Json
 from finwatch.cli.output import Failed, err, out, show_json, show_table
 from finwatch.runtime.exits import ExitCode
+from finwatch.runtime.topics import CUSTOM
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from finwatch.runtime.config import Settings
     from finwatch.runtime.metrics import Metrics
     from finwatch.runtime.publisher import Publisher
-    from producers.odoo.mapping import Mapping
+    from producers.odoo.mapping import Mapping, Mappings
     from producers.odoo.reader import Reader
     from producers.odoo.repair import Repair, Repaired
     from producers.odoo.transport import Transport
@@ -67,13 +68,15 @@ def reconcile(
     refused, 78 configuration.
     """
     from finwatch.cli.serving import stop_on_signals
+    from finwatch.local.access import settings_for
     from finwatch.runtime.clock import SystemClock
+    from producers.odoo.configured import configured
 
     interval = _interval(every)
     _check_period(period)
     if interval is not None and (json or ids):
         raise Failed("--every runs for ever: --json and --ids do not go with it", "leave them away", ExitCode.USAGE)
-    wanted = _Wanted(*_mappings(model), company, period)
+    wanted = _Wanted(*_mappings(model, configured(settings_for(embedded).odoo)), company, period)
     clock, stop = SystemClock(), stop_on_signals()
     with _opened(embedded, clock, stop, lines=lines, writes=repair or publish or interval is not None) as parts:
         if interval is not None:
@@ -144,8 +147,7 @@ class _Parts:
             if not mapping.serves(self._reader.source.version):
                 continue
             try:
-                self._reader.prepare(mapping)
-                readable.append(mapping)
+                readable.append(self._reader.prepare(mapping)[0])
             except UnknownModel:
                 continue  # not installed: neither side has anything of it
             except (AccessRefused, UnknownField, Refused) as error:
@@ -289,6 +291,7 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
             lambda _model, _rows: None,
             lambda _model, _error: None,
             log,
+            of_capture.mappings,
         )
         publisher = _publisher(settings, stop, opened) if writes else None
         source_side = SourceSide(
@@ -326,16 +329,18 @@ def _publisher(settings: "Settings", stop: threading.Event, opened: ExitStack) -
     return publisher
 
 
-def _mappings(wanted: list[str] | None) -> "tuple[list[Mapping], frozenset[str]]":
-    """The mappings of models and entities by name (all for none), and the entities that are meant."""
-    from producers.odoo.mapping import MAPPINGS
+def _mappings(wanted: list[str] | None, of: "Mappings") -> "tuple[list[Mapping], frozenset[str]]":
+    """The mappings of models and entities by name (all for none), and the entities that are meant.
 
+    Custom records are not compared: the store keeps those of all models under one entity.
+    """
+    compared = [one for one in of if CUSTOM not in one.entities]
     found: list[Mapping] = []
     entities: set[str] = set()
-    for name in wanted or [one.model for one in MAPPINGS]:
-        of_name = [one for one in MAPPINGS if name == one.model or name in one.entities]
+    for name in wanted or [one.model for one in compared]:
+        of_name = [one for one in compared if name == one.model or name in one.entities]
         if not of_name:
-            known = sorted({one.model for one in MAPPINGS} | {entity for one in MAPPINGS for entity in one.entities})
+            known = sorted({one.model for one in compared} | {entity for one in compared for entity in one.entities})
             raise Failed(f"no model and no entity is called {name}", f"one of: {', '.join(known)}", ExitCode.USAGE)
         found += [one for one in of_name if one not in found]
         entities.update(entity for one in of_name for entity in one.entities if name in (one.model, entity))

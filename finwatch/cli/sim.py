@@ -34,6 +34,9 @@ def odoo(
     json_rpc: Annotated[
         bool, typer.Option(help="Whether 19.0 still answers the deprecated /jsonrpc; newer versions tell 404.")
     ] = True,
+    studio: Annotated[
+        bool, typer.Option("--studio", help="With fields and models that its administrator added: cost centers, loans.")
+    ] = False,
 ) -> None:
     """Serve a simulated Odoo until stopped: over JSON-RPC, and as 19.0 over JSON-2.
 
@@ -43,7 +46,7 @@ def odoo(
     Log in to database [bold]sim[/] as [bold]svc_cdc[/] with password [bold]svc_cdc[/]; its API key is 40 times c.
     """
     from finwatch.cli.serving import stop_on_signals
-    from finwatch.sim import Company, SimulatedOdoo, captured
+    from finwatch.sim import Company, SimulatedOdoo, captured, customise
 
     stop = stop_on_signals()
     company = None
@@ -58,6 +61,8 @@ def odoo(
         with err.status("making the company's last weeks"):
             company.advance(now)
         database = company.db
+    if studio:
+        customise(database)
     try:
         server = SimulatedOdoo(database, port=port, deprecated_services=json_rpc).start()
     except OSError as error:

@@ -139,6 +139,14 @@ class OdooSettings(_Group):
     )
     timeout: float = Field(60.0, gt=0)
     account_key: SecretStr = Field(SecretStr(""), description="Key of the keyed hash over bank account numbers.")
+    custom: Path | None = Field(
+        None, description="File of custom fields and models, and of models that are switched off (YAML)."
+    )
+
+    @field_validator("custom", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
 
 class ReconcileSettings(_Group):

@@ -51,6 +51,8 @@ KEPT_ENTITIES = (
 )
 """Entities that are captured and stored; no stage reads their topics, so they cost it nothing."""
 ENTITIES = WATCHED_ENTITIES + KEPT_ENTITIES
+CUSTOM = "custom_record"
+"""Entity of records of models that a configuration adds, whatever their model; a record's id is `<model>/<id>`."""
 
 
 def entity_topic(entity: str) -> str:

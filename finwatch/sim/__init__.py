@@ -21,6 +21,7 @@ from finwatch.sim.faults import Faults
 from finwatch.sim.labels import Label, LabelKind
 from finwatch.sim.server import SimulatedOdoo
 from finwatch.sim.store import Database, SerializationFailure, Transaction
+from finwatch.sim.studio import customise
 from finwatch.sim.users import User
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "Transaction",
     "User",
     "captured",
+    "customise",
 ]

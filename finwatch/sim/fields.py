@@ -232,7 +232,8 @@ def selection_labels(model: Model, name: str, lang: str | None) -> dict[str, str
     return english | _FRENCH.get((model.name, name), {})
 
 
-def _make(name: str, attributes: dict[str, Any], model: str) -> Field:
+def make_field(name: str, attributes: dict[str, Any], model: str) -> Field:
+    """A field of `model` from what `fields_get` says of it."""
     return Field(
         name=name,
         type=attributes["type"],
@@ -251,7 +252,8 @@ def _simple(name: str, kind: str, title: str, relation: str | None = None, store
     return Field(name, kind, attributes, relation=relation, stored=store)
 
 
-def _stub_fields() -> dict[str, Field]:
+def stub_fields() -> dict[str, Field]:
+    """The fields that every model has, and a name."""
     return {
         "id": _simple("id", "integer", "ID"),
         "name": _simple("name", "char", "Name"),
@@ -297,15 +299,15 @@ def load_catalogue(version: str) -> Catalogue:
         data["field_rows"] = version19.field_rows(data["field_rows"])
         data["version"] = version19.version_info()
     fields = {
-        model: ({} if model in captured else _stub_fields())
-        | {name: _make(name, attributes, model) for name, attributes in definitions.items()}
+        model: ({} if model in captured else stub_fields())
+        | {name: make_field(name, attributes, model) for name, attributes in definitions.items()}
         for model, definitions in told.items()
     }
     relations = {f.relation for definitions in fields.values() for f in definitions.values() if f.relation}
     gone = version19.GONE_MODELS if major >= 19 else frozenset()
     rights = [entry for entry in access_fields.ADDED if major in entry[6]]
     for model in sorted((relations | {entry[0] for entry in (*_ADDED, *rights)}) - gone):
-        fields.setdefault(model, _stub_fields())
+        fields.setdefault(model, stub_fields())
     for entry in (*(entry for entry in _ADDED if captured_major in entry[6]), *rights):
         if entry[0] in fields:
             fields[entry[0]].setdefault(entry[1], _added_field(fields, entry))

@@ -38,7 +38,7 @@ def display_name(db: Database, model: str, row: dict[str, Any]) -> str | bool:
         return f"{row.get('field_description')} ({title or row.get('model')})"
     if model == "mail.message":
         return db.display_name(row["model"], row["res_id"]) if row.get("model") and row.get("res_id") else False
-    return row.get("name") or f"{model},{row['id']}"
+    return row.get("name") or row.get("x_name") or f"{model},{row['id']}"
 
 
 def _move(row: dict[str, Any]) -> str:

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Protocol
 
 import msgspec
 
+from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.clock import Clock
 from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
@@ -46,7 +48,16 @@ _MOMENT = 0.001  # less than that is no wait: clocks count microseconds, and a r
 LISTEN_SECONDS = 0.2
 """How long hints are waited for before signals and the stop are looked at."""
 
+_SHAPE = "shape/"
+"""Notes of the configuration under which a model was read last, by model; none where nothing is configured."""
+_SWITCHED_OFF = b"off"
+
 __all__ = ["Capture", "CaptureSettings", "Encode"]
+
+
+def _noted(shape: str) -> bytes:
+    """What is kept of a configuration; empty for none."""
+    return deterministic_id(shape).encode() if shape else b""
 
 
 class Hints(Protocol):
@@ -117,6 +128,7 @@ class Capture:
         self._models = Models([], self._figures, self._log)
         self._memory: Memory | None = None
         self._parts: _Parts | None = None
+        self._told: set[str] = set()
         self._last_retry = clock.monotonic()
         self.denied = False
         """Whether the login is refused that was accepted before."""
@@ -152,7 +164,7 @@ class Capture:
 
     def _connected(self) -> _Parts:
         version = self._transport.version()
-        self._models.all = self._wanted(version)
+        self._models.take(self._wanted(version))
         settings, times, figures, log, models = self._settings, self._times, self._figures, self._log, self._models
         source = Source(settings.source, settings.database, version, AccountHasher(settings.account_key))
 
@@ -165,8 +177,7 @@ class Capture:
             settings.mappings,
         )  # fmt: skip
         for mapping in models.all:
-            with models.guarded(mapping.model):
-                reader.prepare(mapping)
+            self._prepare(reader, mapping)
         with models.guarded(LOG):
             reader.probe_log()
         if self._memory is None:
@@ -187,9 +198,45 @@ class Capture:
             Hinted(reader, memory, publishing, models, times, figures),
             Requested(reader, memory, publishing, models, times, figures, log),
         )
+        self._renew(memory)
         figures.gauge("capture_connected", 1)
         log.info("connected", version=version, models=len(models.active()), stopped=sorted(models.stopped))
         return parts
+
+    def _prepare(self, reader: Reader, mapping: Mapping) -> None:
+        """Take a mapping as far as the server serves it; what it does not serve of a configuration is said once."""
+        with self._models.guarded(mapping.model):
+            fitted, problems = reader.prepare(mapping)
+            self._models.use(fitted)
+            for problem in problems:
+                if problem not in self._told:
+                    self._told.add(problem)
+                    self._figures.error("configured_field")
+                    self._log.error(
+                        "a configured field is not captured",
+                        reason=problem,
+                        what_to_do="correct FINWATCH_ODOO_CUSTOM or give the right (finwatch odoo setup), then restart",
+                    )
+
+    def _renew(self, memory: Memory) -> None:
+        """Have models read again whose configuration is another one than when they were read."""
+        for mapping in self._models.active():
+            note, shape = f"{_SHAPE}{mapping.model}", _noted(mapping.shape)
+            known = memory.note(note) or b""
+            if known == shape:
+                continue
+            progress = memory.progress(mapping.model)
+            again = windows.OFF if known == _SWITCHED_OFF else windows.CHANGED
+            if progress is not None or again == windows.OFF:
+                began = self._times.begin()
+                memory.move(mapping.model, windows.begin(began, again))
+                memory.put_passed(mapping.model, began)
+                self._log.warning("the configuration of a model changed: it is read again", model=mapping.model)
+            memory.put_note(note, shape or None)
+        for model in sorted(self._settings.mappings.off):
+            if memory.note(f"{_SHAPE}{model}") != _SWITCHED_OFF:
+                memory.put_note(f"{_SHAPE}{model}", _SWITCHED_OFF)
+                self._log.info("model is switched off", model=model)
 
     def _wanted(self, version: int) -> list[Mapping]:
         chosen = self._settings.models
@@ -197,23 +244,31 @@ class Capture:
 
     def retry_stopped(self) -> None:
         """Try the stopped models again: rights may have been given, apps installed."""
-        reader = self._ready().reader
+        parts = self._ready()
+        reader = parts.reader
         stopped, self._models.stopped = self._models.stopped, {}
         reader.log_failure = None
         for model in stopped:
-            with self._models.guarded(model):
-                if model == LOG:
+            if model == LOG:
+                with self._models.guarded(model):
                     reader.probe_log()
-                else:
-                    reader.prepare(reader.mappings[model])
+            else:
+                configured = self._settings.mappings[model]
+                reader.forget(configured)  # a field may have come, or gone
+                self._prepare(reader, configured)
+            if model not in self._models.stopped:
                 self._figures.gauge("capture_model_stopped", 0, model)
+        self._renew(parts.memory)
         self._last_retry = self._clock.monotonic()
 
     def snapshot(self) -> int:
         """Read every model that was not read wholly before, from where that stopped; number of events published."""
+        return self._snapshot(inf)
+
+    def _snapshot(self, seconds_again: float) -> int:
         parts, before = self._ready(), self.published
         parts.streaming.start_log()
-        parts.snapshots.read()
+        parts.snapshots.read(seconds_again)
         return self.published - before
 
     def poll(self, now: datetime | None = None) -> int:
@@ -378,7 +433,7 @@ class Capture:
                 self.connect()
                 if self._models.stopped and self._clock.monotonic() - self._last_retry > RETRY_STOPPED_SECONDS:
                     self.retry_stopped()
-                self.snapshot()
+                self._snapshot(self._settings.poll_interval)
                 self.poll()
                 waits = backoff()
                 self._figures.gauge("capture_connected", 1)

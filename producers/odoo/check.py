@@ -6,9 +6,10 @@ from typing import Literal
 
 from finwatch.runtime.config import ConfigError, OdooSettings
 from producers.odoo.accounts import MINIMUM_KEY_BYTES
+from producers.odoo.configured import configured
 from producers.odoo.connect import open_transport
 from producers.odoo.errors import AccessDenied, AccessRefused, OdooError, UnknownModel
-from producers.odoo.mapping import MAPPINGS
+from producers.odoo.mapping import SHIPPED, Mappings
 from producers.odoo.mapping.spec import FIRST_VERSION, LAST_VERSION
 from producers.odoo.rights import OWN_RECORDS, Right, rights
 from producers.odoo.tracking import (
@@ -35,6 +36,11 @@ def check(settings: OdooSettings, transport: Transport | None = None) -> Iterato
     yield _key(settings)
     yield _overlap(settings)
     try:
+        mappings = configured(settings)
+    except ConfigError as error:
+        yield "custom fields and models", "failed", str(error), "run: finwatch capture check FILE"
+        mappings = SHIPPED
+    try:
         transport = transport or open_transport(settings)
         version = transport.version()
     except ConfigError as error:
@@ -59,11 +65,12 @@ def check(settings: OdooSettings, transport: Transport | None = None) -> Iterato
     if mine is not None:
         yield mine
     installed = []
-    for right in rights(version):
-        result = _readable(transport, right, version)
+    for right in rights(version, mappings):
+        result = _readable(transport, right, version, mappings)
         yield result
         if result[1] == "ok":
             installed.append(right.model)
+    yield from _configured(transport, mappings, version)
     yield _writes(transport, installed)
 
 
@@ -109,16 +116,18 @@ def _companies(transport: Transport, settings: OdooSettings) -> Result | None:
     return "companies", "warning", f"records of {len(others)} of {len(companies)} are absent without a word", what_to_do
 
 
-def _readable(transport: Transport, right: Right, version: int) -> Result:
+def _readable(transport: Transport, right: Right, version: int, mappings: Mappings) -> Result:
     """Whether rows of a model can be read, with which fields; an empty table may be one that is hidden by a rule."""
     model, what_to_do = right.model, f"without it is not seen: {right.without}. Run: finwatch odoo setup"
-    wanted = [name for name in _fields(model, version) if name != "id"]
+    wanted = [name for name in _fields(model, version, mappings) if name != "id"]
     try:
         has = transport.fields_get(model, ("type",))
         missing = sorted(set(wanted) - has.keys() - {"display_name"})
         # The stamp and one field that every version has: rows come, and in them what was asked for.
         rows = transport.search_read(model, [], [n for n in wanted if n in has] or ["display_name"], limit=1)
     except UnknownModel:
+        if model not in SHIPPED and any(model == one.model for one in mappings):
+            return model, "failed", "configured, and not there", "correct its name in FINWATCH_ODOO_CUSTOM"
         return model, "skipped", "not installed", ""
     except AccessRefused:
         return model, "failed", "no right to read it, or one of its fields", what_to_do
@@ -130,10 +139,33 @@ def _readable(transport: Transport, right: Right, version: int) -> Result:
     return model, "ok", found + (f"; not on this server: {', '.join(missing)}" if missing else ""), ""
 
 
-def _fields(model: str, version: int) -> list[str]:
+def _configured(transport: Transport, mappings: Mappings, version: int) -> Iterator[Result]:
+    """Whether each configured field is there, of its type, and readable; for models that are there."""
+    available: dict[str, dict[str, str]] = {}
+    for mapping in mappings:
+        if mapping.configured is None or not mapping.serves(version):
+            continue
+        for model in (mapping.model, *(child.model for child in mapping.children)):
+            if model not in available:
+                try:
+                    told = transport.fields_get(model, ("type",))
+                except OdooError:
+                    told = {}  # said above, of the model
+                available[model] = {name: str(about.get("type")) for name, about in told.items()}
+        if not available[mapping.model]:
+            continue
+        fitted, problems = mapping.configured.fit(available)
+        for problem in problems:
+            what_to_do = "correct FINWATCH_ODOO_CUSTOM, or give the account the right to read it"
+            yield f"{mapping.model} as configured", "failed", problem, what_to_do
+        if not problems:
+            yield f"{mapping.model} as configured", "ok", f"{len(fitted.fields.of(version))} fields", ""
+
+
+def _fields(model: str, version: int, mappings: Mappings) -> list[str]:
     """Every field that is read of a model, by any mapping."""
     found: dict[str, None] = dict.fromkeys(_LOG_FIELDS.get(model, ()))
-    for mapping in MAPPINGS:
+    for mapping in mappings:
         if not mapping.serves(version):
             continue
         parts = [(mapping.model, mapping.fields), *((one.model, one.fields) for one in mapping.children)]

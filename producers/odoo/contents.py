@@ -22,6 +22,8 @@ ENTRY_BYTES = 200
 MOST_CHANGES = 200
 """Changes named in one event; a document of a thousand lines is not listed line by line."""
 LINE_ID = "line_id"
+CUSTOM_COLUMN = "custom"
+"""Fields that a configuration adds, as a list of name and value; their changes are told one by one."""
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 _json = msgspec.json.Encoder(decimal_format="string")
@@ -84,6 +86,12 @@ def changes(before: bytes | None, after: bytes) -> list[dict[str, str | None]]:
 
 def _compare(found: list[dict[str, str | None]], name: str, old: Any, new: Any) -> None:
     if old == new:
+        return
+    if name == CUSTOM_COLUMN:
+        before, after = ({one["name"]: one["value"] for one in told or ()} for told in (old, new))
+        for key in after | before:
+            if before.get(key) != after.get(key):
+                found.append(_change(f"{name}.{key}", before.get(key), after.get(key)))
         return
     old_lines, new_lines = _lines(old), _lines(new)
     if old_lines is None or new_lines is None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.clock import to_micros
-from finwatch.runtime.topics import ENTITIES, WATCHED_ENTITIES, entity_record
+from finwatch.runtime.topics import CUSTOM, ENTITIES, WATCHED_ENTITIES, entity_record
 from producers.odoo.contents import encoded
 from producers.odoo.mapping.spec import Document, Source
 from producers.odoo.tracking import Tracked, transition_body
@@ -66,6 +66,11 @@ def entity_of(digest: bytes) -> str:
     return ENTITIES[digest[0] - 1]
 
 
+def record_name(model: str, entity: str, record_id: int) -> str:
+    """Identity of a record within its entity: Odoo's id; custom records are of many models, so it begins theirs."""
+    return f"{model}/{record_id}" if entity == CUSTOM else str(record_id)
+
+
 def _header(source: Source, model: str, entity: str, record_id: str, seen: Sighting) -> dict[str, Any]:
     key = source.key(entity, record_id)
     return {
@@ -101,7 +106,8 @@ def state_event(
     read of the same one is not.
     """
     entity, body, name = document.entity, document.body, source.name
-    by, key = body.get("written_by"), f"{name}:{entity}:{record_id}"
+    named = f"{model}/{record_id}" if entity == CUSTOM else str(record_id)  # as `record_name`, without the call
+    by, key = body.get("written_by"), f"{name}:{entity}:{named}"
     # One literal for all of it: most of an event's cost is copying what another one holds already.
     content = {
         "event_id": deterministic_id(
@@ -110,7 +116,7 @@ def state_event(
         "document_key": key,
         "source": name,
         "entity": entity,
-        "record_id": str(record_id),
+        "record_id": named,
         "company_id": document.company_id,
         "op": seen.op,
         "mode": seen.mode,
@@ -178,7 +184,8 @@ def created_event(source: Source, model: str, record_id: int, document: Document
 def transition_event(source: Source, change: Tracked, document: Document, seen: Sighting) -> Event:
     """A change from the tracking log."""
     entity, record_id = document.entity, change.record_id
-    key = f"{source.name}:{entity}:{record_id}"
+    named = record_name(change.model, entity, record_id)
+    key = f"{source.name}:{entity}:{named}"
     content = {
         "event_id": deterministic_id(
             f"tracking\x1f{source.name}\x1f{entity}\x1f{record_id}\x1f{change.value_id}"
@@ -187,7 +194,7 @@ def transition_event(source: Source, change: Tracked, document: Document, seen: 
         "document_key": key,
         "source": source.name,
         "entity": entity,
-        "record_id": str(record_id),
+        "record_id": named,
         "company_id": document.company_id,
         "op": "r" if seen.mode == "snapshot" else "u",
         "mode": seen.mode if seen.mode in ("snapshot", "sweep") else "tracking",
@@ -222,7 +229,9 @@ def deleted_event(
     ended, so noticing it twice is one event.
     """
     entity = entity_of(digest)
-    header = _header(source, model, entity, str(record_id), seen._replace(op="d"))
+    header = _header(source, model, entity, record_name(model, entity, record_id), seen._replace(op="d"))
+    if entity == CUSTOM:
+        header["model"] = model  # what else it was may be forgotten
     content = header | {
         "event_id": deterministic_id("deleted", source.name, entity, record_id, digest.hex()),
         "company_id": company_id,

@@ -67,7 +67,7 @@ class Reader:
         self._scanned = scanned
         self._malformed = malformed
         self._log = log
-        self._available: dict[str, frozenset[str]] = {}
+        self._available: dict[str, dict[str, str]] = {}
         self._labels = Labels()
         self._fields: dict[int, TrackedField] = {}
         self._picking_types: frozenset[str] | None = None
@@ -75,8 +75,11 @@ class Reader:
 
     # -- what the server has ------------------------------------------------------------------------------------
 
-    def prepare(self, mapping: Mapping) -> None:
-        """Learn which fields this server has for a mapping. Raises UnknownModel, AccessRefused."""
+    def prepare(self, mapping: Mapping) -> tuple[Mapping, list[str]]:
+        """Learn which fields this server has for a mapping. Raises UnknownModel, AccessRefused.
+
+        Returns the mapping as it is read from now on, and what of its configuration this server cannot serve.
+        """
         self._wanted(mapping.model, mapping.fields)
         for child in mapping.children:
             self._wanted(child.model, child.fields)
@@ -84,6 +87,17 @@ class Reader:
             self._wanted(joined.model, joined.fields)
         if mapping.model == "stock.picking":
             self._read_picking_types()
+        if mapping.configured is None:
+            return mapping, []
+        fitted, problems = mapping.configured.fit(self._available)
+        self.mappings = self.mappings.having(fitted)
+        return fitted, problems
+
+    def forget(self, mapping: Mapping) -> None:
+        """Learn anew, with the next `prepare`, which fields this server has for a mapping."""
+        parts = [mapping.model, *(child.model for child in mapping.children), *(one.model for one in mapping.joined)]
+        for model in parts:
+            self._available.pop(model, None)
 
     def probe_log(self) -> None:
         """Try whether the tracking log and what decodes it can be read. Raises AccessRefused, UnknownModel."""
@@ -100,9 +114,10 @@ class Reader:
         if not wanted:
             return []
         if model not in self._available:
-            self._available[model] = frozenset(self._transport.fields_get(model, ("type",)))
+            told = self._transport.fields_get(model, ("type",))
+            self._available[model] = {name: str(about.get("type")) for name, about in told.items()}
         available = self._available[model]
-        return [name for name in wanted if name in available or name in ALWAYS_THERE]
+        return [name for name in dict.fromkeys(wanted) if name in available or name in ALWAYS_THERE]
 
     def languages(self) -> tuple[str, ...]:
         """Codes of the installed languages, English first: those given, else the server's."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from producers.odoo import tracking
-from producers.odoo.mapping import MAPPINGS
+from producers.odoo.mapping import SHIPPED, Mappings
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,14 @@ _BESIDE = ("account.journal", "account.account", "res.company", "res.currency", 
 _DECODING = (tracking.VALUE_MODEL, tracking.MESSAGE_MODEL, tracking.FIELD_MODEL, "res.lang", "ir.model")
 
 
-def rights(version: int | None = None) -> tuple[Right, ...]:
+def rights(version: int | None = None, mappings: Mappings = SHIPPED) -> tuple[Right, ...]:
     """Every model the capture reads of a version of Odoo (None: of any), each once, documents first."""
-    return tuple(Right(model, _WITHOUT.get(model) or _told(model)) for model in dict.fromkeys(_models(version)))
+    models = dict.fromkeys(_models(version, mappings))
+    return tuple(Right(model, _WITHOUT.get(model) or _told(model, mappings)) for model in models)
 
 
-def _models(version: int | None) -> Iterator[str]:
-    mappings = [mapping for mapping in MAPPINGS if version is None or mapping.serves(version)]
+def _models(version: int | None, of: Mappings) -> Iterator[str]:
+    mappings = [mapping for mapping in of if version is None or mapping.serves(version)]
     for mapping in mappings:
         yield mapping.model
     for mapping in mappings:
@@ -84,8 +85,8 @@ def _models(version: int | None) -> Iterator[str]:
     yield from _BESIDE
 
 
-def _told(model: str) -> str:
-    for mapping in MAPPINGS:
+def _told(model: str, mappings: Mappings) -> str:
+    for mapping in mappings:
         if mapping.model == model:
             return f"{', '.join(mapping.entities).replace('_', ' ')} documents"
         if any(child.model == model for child in mapping.children):

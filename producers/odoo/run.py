@@ -24,6 +24,7 @@ from producers.hints import HintReader
 from producers.odoo import fencing
 from producers.odoo.accounts import MINIMUM_KEY_BYTES
 from producers.odoo.capture import Capture, CaptureSettings
+from producers.odoo.configured import configured
 from producers.odoo.connect import open_transport
 from producers.odoo.fencing import Claim
 from producers.odoo.identity import Identity
@@ -61,6 +62,7 @@ def capture_settings(settings: Settings) -> CaptureSettings:
             sweep_recent=timedelta(seconds=odoo.sweep_recent),
             sweep_deletions=odoo.sweep_deletions,
             contents=odoo.contents_mb * 2**20,
+            mappings=configured(odoo),
         )
     except ValueError as error:
         raise ConfigError(f"FINWATCH_ODOO_*: {error}") from None

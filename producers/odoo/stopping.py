@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from finwatch.runtime.topics import CUSTOM
 from producers.odoo.errors import OdooError
 from producers.odoo.figures import Figures
 from producers.odoo.mapping.spec import Mapping
@@ -16,11 +17,22 @@ class Models:
 
     def __init__(self, mappings: Sequence[Mapping], figures: Figures, log: structlog.stdlib.BoundLogger) -> None:
         self.all = list(mappings)
+        self._asked_for: frozenset[str] = frozenset()
         self.stopped: dict[str, str] = {}
         """Kind of the error by model."""
         self._absent: set[str] = set()
         self._figures = figures
         self._log = log
+
+    def take(self, mappings: Sequence[Mapping]) -> None:
+        """The models to capture from now on."""
+        self.all = list(mappings)
+        # That an app of Odoo's own is not installed is nothing wrong; a model that somebody wrote down is.
+        self._asked_for = frozenset(one.model for one in mappings if CUSTOM in one.entities)
+
+    def use(self, mapping: Mapping) -> None:
+        """Another mapping of one of the models."""
+        self.all = [mapping if one.model == mapping.model else one for one in self.all]
 
     def active(self) -> list[Mapping]:
         """Those that are captured."""
@@ -39,7 +51,17 @@ class Models:
         self.stopped[model] = error.kind
         if error.kind == "unknown_model":
             # Most databases lack some apps: told once, no error, and nothing that an alert would fire on.
-            if model not in self._absent:
+            if model in self._asked_for:
+                if model not in self._absent:
+                    self._absent.add(model)
+                    self._figures.error("configured_model")
+                    self._log.error(
+                        "a configured model is not there",
+                        model=model,
+                        what_to_do="correct its name in FINWATCH_ODOO_CUSTOM, or take it out",
+                    )
+                self._figures.gauge("capture_model_stopped", 1, model)
+            elif model not in self._absent:
                 self._absent.add(model)
                 self._log.info("model is not installed", model=model)
         else:

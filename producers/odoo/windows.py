@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 SAFE_OVERLAP = timedelta(seconds=120)  # Odoo's default limit of a request's time, so of a transaction's
+OFF, CHANGED = "off", "changed"
+"""Why a model is read again: see `Progress.again`."""
 ONE_SECOND = timedelta(seconds=1)  # RPC cuts time stamps to whole seconds
 
 
@@ -21,17 +23,20 @@ class Progress(msgspec.Struct, frozen=True):
     """How far one model was read.
 
     `position`: every row of a transaction that committed before it has been read (in a snapshot: will have been, once
-    `snapshot_done`). `last_id`: how far the snapshot came, in order of id.
+    `snapshot_done`). `last_id`: how far the snapshot came, in order of id. `again`: the snapshot is not the first one,
+    because the configuration of the model changed (CHANGED), or because it was switched off for a while (OFF); empty
+    otherwise.
     """
 
     position: datetime
     snapshot_done: bool = False
     last_id: int = 0
+    again: str = ""
 
 
-def begin(now: datetime) -> Progress:
+def begin(now: datetime, again: str = "") -> Progress:
     """Progress at the start of a snapshot, at source time `now`: streaming will go on from here."""
-    return Progress(position=now)
+    return Progress(position=now, again=again)
 
 
 def page_read(progress: Progress, last_id: int) -> Progress:
@@ -41,7 +46,7 @@ def page_read(progress: Progress, last_id: int) -> Progress:
 
 def snapshot_read(progress: Progress) -> Progress:
     """After the last page of the snapshot."""
-    return msgspec.structs.replace(progress, snapshot_done=True)
+    return msgspec.structs.replace(progress, snapshot_done=True, again="")
 
 
 def window_start(progress: Progress, overlap: timedelta) -> datetime:

@@ -71,6 +71,7 @@ VIEWS = {
         | {"document_key", "source", "record_id", "company_id", "deleted", "op", "occurred_at", "observed_at"}
         for entity in KEPT_ENTITIES
     },
+    "custom_fields": {"document_key", "source", "entity", "record_id", "company_id", "deleted", "name", "value"},
     "approval_ageing": {
         "step_id",
         "person",
@@ -123,6 +124,24 @@ def test_a_view_spreads_out_what_is_kept_as_json(client: Any) -> None:
     assert found == [row]
     assert client.query("SELECT assignees, active, deadline_at FROM finwatch.tasks").result_rows == [
         (["3", "9"], True, None)
+    ]
+    client.command("TRUNCATE TABLE finwatch.document_states")
+
+
+def test_custom_fields_are_rows_of_any_entity(client: Any) -> None:
+    payload = '{"state":"posted","custom":[{"name":"cost_center","value":"7"},{"name":"note","value":null}],"lines":[]}'
+    client.command(
+        "INSERT INTO finwatch.document_states (document_key, source, entity, record_id, payload) VALUES "
+        f"""('erp:bill:1', 'erp', 'bill', '1', '{payload}'), ('erp:bill:2', 'erp', 'bill', '2', '{{"custom":[]}}'), """
+        """('erp:custom_record:x_loan/3', 'erp', 'custom_record', 'x_loan/3',
+            '{"model":"x_loan","kind":"loan","amount":"1200.500000","date":"2027-07-01","custom":[]}')"""
+    )
+    assert client.query("SELECT entity, name, value FROM finwatch.custom_fields ORDER BY name").result_rows == [
+        ("bill", "cost_center", "7"),
+        ("bill", "note", None),
+    ]
+    assert client.query("SELECT model, kind, amount, date FROM finwatch.custom_records").result_rows == [
+        ("x_loan", "loan", Decimal("1200.5"), date(2027, 7, 1))
     ]
     client.command("TRUNCATE TABLE finwatch.document_states")
 

@@ -24,6 +24,10 @@ class Mappings:
         """The mapping of a model. Raises KeyError."""
         return self.by_model[model]
 
+    def having(self, mapping: Mapping) -> "Mappings":
+        """These, with another mapping of a model."""
+        return Mappings(tuple(mapping if one.model == mapping.model else one for one in self.all), self.off)
+
     @cached_property
     def by_model(self) -> dict[str, Mapping]:
         """Mappings by their model."""

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from producers.odoo.accounts import AccountHasher
+from producers.odoo.mapping.extras import Available
 from producers.odoo.mapping.flat import flat
 from producers.odoo.values import Domain, Row, moment, ref
 
@@ -95,6 +96,18 @@ Raises Malformed naming the field when a value is not what the API promises.
 """
 
 
+class Configured(Protocol):
+    """What a configuration says of a model."""
+
+    def fit(self, available: Available) -> "tuple[Mapping, list[str]]":
+        """(the mapping with what a server has of it, what is wrong with the rest)."""
+        ...
+
+    def described(self) -> list[dict[str, str]]:
+        """What it adds, for people: key, field and type each."""
+        ...
+
+
 @dataclass(frozen=True)
 class Mapping:
     """How one model is read and what it becomes.
@@ -104,6 +117,8 @@ class Mapping:
     for small tables. `stamps` are the fields that say when a row was written, where it is not write_date alone.
     `poll_every` n reads the model in every n-th poll only, from where the last reading ended: for reference data.
     `since` and `until` are the first and the last version in which the model is a document of its own.
+    `configured`: what a configuration adds, None for nothing; `shape` is then text that differs when the same row would
+    give another document, and empty when nothing is added.
     """
 
     model: str
@@ -120,6 +135,8 @@ class Mapping:
     stamps: tuple[str, ...] = ("write_date",)
     since: int = FIRST_VERSION
     until: int | None = None
+    configured: Configured | None = field(default=None, compare=False)
+    shape: str = ""
 
     def serves(self, version: int) -> bool:
         """Whether the model is captured in this version."""

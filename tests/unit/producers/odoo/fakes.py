@@ -35,6 +35,7 @@ class FakeOdoo:
     def __init__(self, now: datetime, fields: Mapping[str, Sequence[str]] | None = None) -> None:
         self.now = now
         self.fields = dict(fields or {"res.partner": PARTNER_FIELDS})
+        self.types: dict[tuple[str, str], str] = {}
         self.tables: dict[str, dict[int, Row]] = {model: {} for model in self.fields}
         self.stamps: dict[tuple[str, int], datetime] = {}
         self.failures: dict[str, Exception] = {}
@@ -96,11 +97,11 @@ class FakeOdoo:
     def fields_get(
         self, model: str, attributes: Sequence[str], *, fields: Sequence[str] | None = None, context: Any = None
     ) -> dict[str, dict[str, Any]]:
-        """Names of the fields."""
+        """Names and types of the fields."""
         self._may_fail(model)
         if model not in self.fields:
             raise UnknownModel(f"fields_get on {model}")
-        return {name: {"type": "char"} for name in self.fields[model]}
+        return {name: {"type": self.types.get((model, name), "char")} for name in self.fields[model]}
 
     def may(self, model: str, operation: str) -> bool:
         """Reading only."""

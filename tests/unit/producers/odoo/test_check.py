@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,3 +99,26 @@ def test_a_capture_without_a_key_is_refused() -> None:
     made = capture_settings(load_settings(odoo=settings(overlap=200, page_size=7)))
     assert (made.overlap, made.page_size, made.account_key) == (timedelta(seconds=200), 7, b"k" * 32)
     assert "kkkk" not in repr(made)
+
+
+def test_what_is_configured_is_looked_for_and_what_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "custom.yaml").write_text(
+        "version: 1\nsources:\n  odoo:\n    without: [purchase.order]\n    fields:\n      res.partner:\n"
+        "        region: {field: x_region, type: char}\n        tier: {field: x_tier, type: integer}\n"
+        "        gone: {field: x_gone, type: char}\n"
+        "    models:\n      x_loan: {kind: loan, name: x_name}\n      x_absent: {kind: absent}\n"
+    )
+    odoo = FakeOdoo(datetime.now(UTC))
+    odoo.fields |= {"res.partner": ("name", "x_region", "x_tier"), "x_loan": ("x_name",), "purchase.order": ("name",)}
+    odoo.tables["x_loan"] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, status, said, _ in check(settings(custom=tmp_path / "custom.yaml"), odoo):
+        found.setdefault(name, []).append((status, said))
+    assert [status for status, _ in found["res.partner as configured"]] == ["failed", "failed"]
+    told = " ".join(said for _, said in found["res.partner as configured"])
+    assert "x_tier is of type char, configured as integer" in told and "no field x_gone" in told
+    assert found["x_loan as configured"][0][0] == "ok"
+    assert found["x_absent"] == [("failed", "configured, and not there")]
+    assert "purchase.order" not in found
+    (tmp_path / "custom.yaml").write_text("version: 2")
+    assert results(odoo, custom=tmp_path / "custom.yaml")["custom fields and models"][0] == "failed"
