@@ -4,6 +4,10 @@ A step opens when a document asks for a decision (by policy) and closes with the
 one decided step: where nobody was seen waiting, the step begins and ends with it and has no length. A second request
 while a step is open is a re-route: it keeps the step, its age and who was asked first. Who is responsible now follows
 from who was asked, the policy's matrix, delegations, absences and fallback approver, and changes as time passes.
+
+Beside its own approval a document may have *reviews*, any number of them open at once: a tier's review, an approver of
+a request. Each is a line of steps of its own, under the approval that the policy has for its kind. They decide nothing
+of the document; but when the document itself is decided or given up, nobody waits for them any more.
 """
 
 from __future__ import annotations
@@ -12,10 +16,12 @@ from msgspec import Struct
 
 from finwatch.domain.calendar import Calendar
 from finwatch.domain.documents import Content, Fact
-from finwatch.domain.policy import ApprovalRule, Reaction
+from finwatch.domain.policy import ApprovalRule, Policy, Reaction
 from finwatch.domain.policy.authority import SOURCE
 
 STUCK = "stuck"
+_DECIDED = frozenset({"approved", "rejected"})
+_GIVEN_UP = frozenset({"withdrawn", "cancelled"})
 
 
 class Fired(Struct, array_like=True, gc=False):
@@ -61,6 +67,16 @@ class StepState(Struct, array_like=True):
     route: str | None = None  # why ``person`` is responsible
     turn: int = 0  # when somebody else becomes responsible by itself; 0 for never
     band: str | None = None  # of the amount
+    review: str = ""  # empty: the document's own approval
+
+    @property
+    def name(self) -> str:
+        """Its place among the steps of the document: a number, behind the name of its review."""
+        return f"{self.review}#{self.ordinal}" if self.review else str(self.ordinal)
+
+    def rule(self, entity: str, policy: Policy) -> ApprovalRule | None:
+        """The policy's approval that it goes by, on a document of an entity."""
+        return policy.approvals.get(self.review.partition(":")[0] if self.review else entity)
 
     @property
     def open(self) -> bool:
@@ -75,7 +91,7 @@ class StepState(Struct, array_like=True):
 
 
 class Steps(Struct, array_like=True):
-    """The steps of a document, oldest first; at most one is open, and it is the last."""
+    """The steps of a document (or of one of its reviews), oldest first; at most one is open, and it is the last."""
 
     steps: list[StepState] = []
     next_ordinal: int = 0
@@ -96,19 +112,13 @@ def apply(steps: Steps, fact: Fact, reaction: Reaction, calendar: Calendar) -> l
     if reaction.ending is not None:
         if waiting is not None:
             fire(waiting, fact.at)
-            waiting.decided = max(fact.at, waiting.started)
-            waiting.end_id = fact.event_id
-            waiting.decided_by = fact.actor
-            waiting.decision = reaction.ending
+            _end(waiting, fact, reaction.ending)
             if fact.role is not None:
                 waiting.role = fact.role
             if fact.step is not None:
                 waiting.step = fact.step
-            for fired in waiting.fired:
-                if fired.status == "open":
-                    fired.status, fired.at = "resolved", waiting.decided
             touched.append(waiting)
-        elif reaction.ending in ("approved", "rejected") and (fact.tracked or fact.decision is not None):
+        elif reaction.ending in _DECIDED and (fact.tracked or fact.decision is not None):
             touched.append(_new(steps, fact, rule, fact.role or rule.role, waited=False))
             alone = touched[0]
             alone.decided = fact.at
@@ -127,6 +137,31 @@ def apply(steps: Steps, fact: Fact, reaction: Reaction, calendar: Calendar) -> l
                 opened.due = calendar.add(fact.at, length) if rule.stuck_after.kind == "business" else fact.at + length
             touched.append(opened)
     return touched
+
+
+def apply_review(steps: Steps, fact: Fact, reaction: Reaction, calendar: Calendar) -> list[StepState]:
+    """Let a fact about a review close and open its steps. Returns the steps it touched."""
+    last = steps.steps[-1] if steps.steps else None
+    if last is not None and last.decision in _GIVEN_UP and not last.retracted and reaction.ending in _DECIDED:
+        # Its document was decided in the same breath: the review's own decision says more.
+        last.decided, last.end_id, last.decided_by, last.decision = 0, "", None, None
+    touched = apply(steps, fact, reaction, calendar)
+    for step in touched:
+        step.review = fact.review
+        if step.open and fact.role is not None:
+            step.role = step.asks = fact.role
+    return touched
+
+
+def give_up(steps: Steps, fact: Fact, ending: str) -> StepState | None:
+    """End the open step of a review, for which nobody waits any more. Returns it, if there was one."""
+    waiting = steps.waiting()
+    if waiting is None:
+        return None
+    fire(waiting, fact.at)
+    _end(waiting, fact, ending if ending in _GIVEN_UP else "cancelled")
+    waiting.decided_by = None
+    return waiting
 
 
 def fire(step: StepState, now: int) -> bool:
@@ -155,7 +190,7 @@ def assign(step: StepState, rule: ApprovalRule | None, content: Content, calenda
     if not step.waited or rule is None:
         return
     authority = rule.authority
-    if not step.by_source:
+    if not step.by_source and not step.review:  # whom the document names is not whom a review asks
         ask(step, content.responsible)
     line = authority.line(content.amount, content.document_type) if authority.matrix else None
     if not step.by_source:
@@ -187,6 +222,16 @@ def replan(step: StepState, rule: ApprovalRule | None, calendar: Calendar, at: i
         elif fired.due != due and fired.status == "open":
             fired.status, fired.at = "resolved", at
     return True
+
+
+def _end(step: StepState, fact: Fact, ending: str) -> None:
+    step.decided = max(fact.at, step.started)
+    step.end_id = fact.event_id
+    step.decided_by = fact.actor
+    step.decision = ending
+    for fired in step.fired:
+        if fired.status == "open":
+            fired.status, fired.at = "resolved", step.decided
 
 
 def _new(steps: Steps, fact: Fact, rule: ApprovalRule, role: str | None, *, waited: bool) -> StepState:

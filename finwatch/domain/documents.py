@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from finwatch.domain.calendar import MINUTE
 from finwatch.domain.events import (
+    ApprovalRequest,
     Bill,
     Entry,
     Event,
@@ -41,7 +42,11 @@ SAME_CHANGE = 15 * MINUTE
 
 
 class Fact(Struct, array_like=True, gc=False):
-    """One thing that happened to a document. ``field`` is empty for a fact that changes no status field."""
+    """One thing that happened to a document.
+
+    ``field`` is empty for a fact that changes no status field; ``review`` names the review that a fact is about, and is
+    empty for the document itself.
+    """
 
     at: int
     tracked: bool
@@ -55,6 +60,7 @@ class Fact(Struct, array_like=True, gc=False):
     actor: str | None = None
     responsible: str | None = None
     event_id: str = ""
+    review: str = ""
 
 
 class Paper(Struct, array_like=True, gc=False, frozen=True):
@@ -237,6 +243,17 @@ def _expense(event: ExpenseReport) -> Content:
     )
 
 
+def _request(event: ApprovalRequest) -> Content:
+    return Content(
+        document_type=event.category,
+        state=event.state,
+        partner_id=event.partner_id,
+        amount=event.amount,
+        created_by=event.requester or event.created_by,
+        created_at=event.created_at,
+    )
+
+
 # What each record says about its document. An observed record of another class is an error of the projections.
 CONTENT_OF: Mapping[type[Event], Callable[[Any], Content]] = MappingProxyType(
     {
@@ -247,6 +264,7 @@ CONTENT_OF: Mapping[type[Event], Callable[[Any], Content]] = MappingProxyType(
         Receipt: _receipt,
         Payment: _payment,
         ExpenseReport: _expense,
+        ApprovalRequest: _request,
     }
 )
 
@@ -278,6 +296,7 @@ _ACTIVITY: Mapping[str, Mapping[str, str]] = {
         "done": "paid",
         "cancel": "rejected",
     },
+    "approval_request": {"cancel": "cancelled"},
 }
 
 
@@ -314,6 +333,7 @@ def tracked_fact(event: Transition) -> Fact:
         event.actor,
         event.responsible,
         event.event_id,
+        event.review or "",
     )
 
 

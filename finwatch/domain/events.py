@@ -193,6 +193,19 @@ class Transition(Event, frozen=True):
     responsible: str | None = None
     amount: Decimal | None = None
     currency: str | None = None
+    review: str | None = None
+
+
+class ApprovalRequest(Event, frozen=True):
+    """A request of Odoo's Approvals app. Its approvers' answers are reviews: see ``Transition.review``."""
+
+    state: str | None = None
+    category: str | None = None
+    partner_id: str | None = None
+    requester: str | None = None
+    amount: Decimal | None = None
+    created_by: str | None = None
+    created_at: int | None = None
 
 
 class PolicyChange(Struct, frozen=True, gc=False):
@@ -261,6 +274,7 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.Payment": Payment,
         "finwatch.BankAccount": BankAccount,
         "finwatch.ExpenseReport": ExpenseReport,
+        "finwatch.ApprovalRequest": ApprovalRequest,
         "finwatch.Transition": Transition,
         "finwatch.PolicyChange": PolicyChange,
         "finwatch.Feedback": Feedback,

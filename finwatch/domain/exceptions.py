@@ -206,6 +206,20 @@ def raise_flags(
     return changed
 
 
+def raise_review_flags(flags: dict[str, Flag], fact: Fact, reaction: Reaction, creator: str | None) -> bool:
+    """Let a fact about a review raise and lower flags of its document. Returns True when one moved.
+
+    A rejection stands until the document is asked for anew or decided; another reviewer's approval leaves it.
+    """
+    if reaction.ending == "rejected":
+        return _raise(flags, "rejected_step", fact)
+    if reaction.opens and "rejected_step" in flags:
+        return _lower(flags, "rejected_step", fact)
+    if reaction.ending == "approved" and fact.actor is not None and fact.actor == creator:
+        return _raise(flags, "approval_by_creator", fact, True)
+    return False
+
+
 def raise_overdue(flags: dict[str, Flag], name: str, due: int, start_id: str, stopped: int, stop_id: str) -> bool:
     """Raise the flag of a breached clock, and lower it when the clock has ``stopped``. Returns True when it moved."""
     flag = flags.get(name)

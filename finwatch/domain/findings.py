@@ -44,7 +44,7 @@ def step_record(subject: Subject, step: StepState, content: Content, calendar: C
     for fired in step.fired:
         updated = max(updated, fired.at)
     return Step(
-        step_id(subject.document_key, step.ordinal),
+        step_id(subject.document_key, step.name),
         step.version,
         *subject,
         step.step,
@@ -67,6 +67,7 @@ def step_record(subject: Subject, step: StepState, content: Content, calendar: C
         step.route,
         step.band,
         [calendar.add(step.started, days * calendar.day_length) for days in AGES] if step.open else [],
+        step.review or None,
     )
 
 
@@ -152,7 +153,7 @@ def step_finding(
 ) -> Finding:
     """A step that has waited too long."""
     return Finding(
-        deadline_finding_id(APPROVALS, subject.document_key, str(step.ordinal), fired.level, fired.due),
+        deadline_finding_id(APPROVALS, subject.document_key, step.name, fired.level, fired.due),
         fired.version,
         fired.status,
         APPROVALS,

@@ -38,10 +38,13 @@ class Machine(Struct, array_like=True):
     closed: bool = False
     asked: bool = False  # an approval was asked for, and is not decided
     regime: int = 0  # number of the regime it goes by
+    reviews: dict[str, Steps] = {}  # by review: see ``approvals``
 
     def waits(self) -> bool:
         """True when a step or a clock of it is open."""
         if self.steps.waiting() is not None:
+            return True
+        if self.reviews and any(steps.waiting() is not None for steps in self.reviews.values()):
             return True
         return any(clock.live for clock in self.clocks.values())
 
@@ -55,11 +58,16 @@ class Machine(Struct, array_like=True):
         if self.steps.steps:
             step = self.steps.waiting()
             if step is not None:
-                if step.due and (due == 0 or step.due < due) and not step.stuck:
-                    due = step.due
-                if step.turn and (due == 0 or step.turn < due):
-                    due = step.turn
+                due = _earlier(step, due)
+        if self.reviews:
+            for step in self.open_reviews():
+                due = _earlier(step, due)
         return due or None
+
+    def open_reviews(self) -> list[StepState]:
+        """The open steps of reviews, in order of their names."""
+        found = ((name, steps.waiting()) for name, steps in self.reviews.items())
+        return [step for _, step in sorted((name, step) for name, step in found if step is not None)]
 
 
 class Regime(NamedTuple):
@@ -98,6 +106,8 @@ def apply(
     machine: Machine, fact: Fact, entity: str, policy: Policy, calendar: Calendar, content: Content
 ) -> Touched | None:
     """Take one fact, not older than those before it. Returns None when it changes nothing."""
+    if fact.review:
+        return _apply_review(machine, fact, policy, calendar)
     before = machine.state
     activity, old, after = fact.activity, fact.before, fact.after
     if activity == "created" and before is not None:
@@ -119,6 +129,12 @@ def apply(
     steps: list[StepState] = []
     if reaction.approval is not None and (reaction.opens or reaction.ending is not None):
         steps = approvals.apply(machine.steps, fact, reaction, calendar)
+        if machine.reviews and reaction.ending is not None:
+            steps += [
+                step
+                for name in sorted(machine.reviews)
+                if (step := approvals.give_up(machine.reviews[name], fact, reaction.ending)) is not None
+            ]
     clocks: list[str] = []
     flagged = False
     if machine.flags or reaction.ending is not None or fact.field == STATE or activity == "deleted":
@@ -144,6 +160,21 @@ def apply(
     return Touched(steps, clocks, flagged) if steps or clocks or flagged or moved else None
 
 
+def _apply_review(machine: Machine, fact: Fact, policy: Policy, calendar: Calendar) -> Touched | None:
+    """Take a fact about a review. It moves neither the document's state nor its clocks."""
+    kind = fact.review.partition(":")[0]
+    reaction = policy.react((kind, fact.activity, "", None, None, fact.role, fact.decision))
+    if reaction.approval is None or not (reaction.opens or reaction.ending is not None):
+        return None
+    known = machine.reviews.get(fact.review)
+    of_review = Steps() if known is None else known
+    steps = approvals.apply_review(of_review, fact, reaction, calendar)
+    if known is None and steps:
+        machine.reviews[fact.review] = of_review
+    flagged = exceptions.raise_review_flags(machine.flags, fact, reaction, machine.creator)
+    return Touched(steps, [], flagged) if steps or flagged else None
+
+
 def advance(machine: Machine, policy: Policy, calendar: Calendar, content: Content, now: int) -> Touched:
     """Let time pass: fire every level and every stuck step whose instant has come by ``now``."""
     touched = Touched([], [], False)
@@ -158,6 +189,8 @@ def advance(machine: Machine, policy: Policy, calendar: Calendar, content: Conte
     step = machine.steps.waiting()
     if step is not None and (approvals.fire(step, now) or 0 < step.turn <= now):
         touched.steps.append(step)
+    if machine.reviews:
+        touched.steps += [step for step in machine.open_reviews() if approvals.fire(step, now) or 0 < step.turn <= now]
     return touched
 
 
@@ -183,9 +216,9 @@ def cross(machine: Machine, old: Regime, new: Regime, entity: str, content: Cont
                 touched.flags = exceptions.lower_overdue(machine.flags, flag, at, clock.start_id) or touched.flags
             if name not in touched.clocks:
                 touched.clocks.append(name)
-    step = machine.steps.waiting()
-    if step is not None:
-        old_rule, rule_now = old.policy.approvals.get(entity), new.policy.approvals.get(entity)
+    waiting = machine.steps.waiting()
+    for step in (*(() if waiting is None else (waiting,)), *machine.open_reviews()):
+        old_rule, rule_now = step.rule(entity, old.policy), step.rule(entity, new.policy)
         moved = approvals.replan(step, rule_now, new.calendar, at)
         if moved or (old_rule and old_rule.authority) != (rule_now and rule_now.authority):
             touched.add_step(step)
@@ -230,40 +263,9 @@ def settle(old: Machine, new: Machine, at: int) -> Touched:
     ``at``: event time of the correction.
     """
     touched = Touched([], [], old.flags != new.flags)
-    known = {step.ordinal: step for step in old.steps.steps}
-    for step in new.steps.steps:
-        was = known.pop(step.ordinal, None)
-        if was is None:
-            touched.steps.append(step)
-            continue
-        step.version, step.counted = was.version, was.counted
-        step.asked_first = step.asked_first or was.asked_first
-        if not step.by_source and was.by_source:
-            step.asked, step.by_source = was.asked, True
-        if step.open and was.open:  # who is responsible by now follows from the time, not from the facts
-            step.person, step.role, step.route, step.turn, step.band = (
-                was.person,
-                was.role,
-                was.route,
-                was.turn,
-                was.band,
-            )
-        else:
-            step.person, step.route, step.band = step.person or was.person, was.route, was.band
-        if _settle_fired(was.fired, step.fired, at) or step != was:
-            touched.steps.append(step)
-    first = new.steps.steps[0].ordinal if new.steps.steps else new.steps.next_ordinal
-    gone = []
-    for ordinal, was in known.items():
-        if ordinal < first and not was.retracted:
-            continue  # folded: final
-        if not was.retracted:
-            was.retracted = True
-            _retract(was.fired, at)
-            touched.steps.append(was)
-        gone.append(was)
-    # Retracted steps are kept behind none of the live ones, so that their ordinals keep counting versions.
-    new.steps.steps[:0] = gone
+    _settle_steps(old.steps, new.steps, at, touched)
+    for name in sorted(old.reviews.keys() | new.reviews.keys()):
+        _settle_steps(old.reviews.get(name) or Steps(), new.reviews.setdefault(name, Steps()), at, touched)
     for name, clock in new.clocks.items():
         before = old.clocks.get(name)
         if before is None:
@@ -284,9 +286,56 @@ def settle(old: Machine, new: Machine, at: int) -> Touched:
     return touched
 
 
+def _settle_steps(old: Steps, new: Steps, at: int, touched: Touched) -> None:
+    """``settle`` for the steps of a document, or of one of its reviews."""
+    known = {step.ordinal: step for step in old.steps}
+    for step in new.steps:
+        was = known.pop(step.ordinal, None)
+        if was is None:
+            touched.steps.append(step)
+            continue
+        step.version, step.counted = was.version, was.counted
+        step.asked_first = step.asked_first or was.asked_first
+        if not step.by_source and was.by_source:
+            step.asked, step.by_source = was.asked, True
+        if step.open and was.open:  # who is responsible by now follows from the time, not from the facts
+            step.person, step.role, step.route, step.turn, step.band = (
+                was.person,
+                was.role,
+                was.route,
+                was.turn,
+                was.band,
+            )
+        else:
+            step.person, step.route, step.band = step.person or was.person, was.route, was.band
+        if _settle_fired(was.fired, step.fired, at) or step != was:
+            touched.steps.append(step)
+    first = new.steps[0].ordinal if new.steps else new.next_ordinal
+    gone = []
+    for ordinal, was in known.items():
+        if ordinal < first and not was.retracted:
+            continue  # folded: final
+        if not was.retracted:
+            was.retracted = True
+            _retract(was.fired, at)
+            touched.steps.append(was)
+        gone.append(was)
+    # Retracted steps are kept behind none of the live ones, so that their ordinals keep counting versions.
+    new.steps[:0] = gone
+
+
 def clone(machine: Machine) -> Machine:
     """A copy that shares nothing that changes."""
     return _DECODER.decode(msgspec.msgpack.encode(machine))
+
+
+def _earlier(step: StepState, due: int) -> int:
+    """The earlier of an instant (0 for none) and what a step waits for."""
+    if step.due and (due == 0 or step.due < due) and not step.stuck:
+        due = step.due
+    if step.turn and (due == 0 or step.turn < due):
+        due = step.turn
+    return due
 
 
 def _overdue(machine: Machine, name: str | None, clock: ClockState) -> bool:

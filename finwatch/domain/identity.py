@@ -47,9 +47,9 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:32]
 
 
-def step_id(document: str, ordinal: int) -> str:
-    """Identity of the n-th step (from 0) of a document."""
-    return _digest(f"step\x1f{document}\x1f{ordinal}")
+def step_id(document: str, name: str) -> str:
+    """Identity of a step of a document: ``name`` is its number from 0, behind its review where it has one."""
+    return _digest(f"step\x1f{document}\x1f{name}")
 
 
 def clock_id(document: str, policy: str) -> str:

@@ -43,6 +43,7 @@ class Step(Struct, gc=False):
     route: str | None = None
     amount_band: str | None = None
     ages_at: list[int] = []
+    review: str | None = None
 
 
 class Clock(Struct, gc=False):

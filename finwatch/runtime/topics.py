@@ -8,7 +8,7 @@ MAX_RECORD_BYTES = (
     4 * 1024 * 1024
 )  # a 2 MB record must reach its dead letter, so topics carry more than Kafka's default of 1 MB
 # Order matters: the capture remembers an entity by its place. New ones go to the end.
-WATCHED_ENTITIES = (
+DOCUMENT_ENTITIES = (
     "bill",
     "invoice",
     "entry",
@@ -20,7 +20,7 @@ WATCHED_ENTITIES = (
     "bank_account",
     "bank_line",
 )
-"""Entities with documents under control: their topics are the input of the documents stage."""
+"""Entities with columns of their own in the store."""
 KEPT_ENTITIES = (
     "currency_rate",
     "unit",
@@ -49,8 +49,10 @@ KEPT_ENTITIES = (
     "planning_slot",
     "custom_record",
 )
-"""Entities that are captured and stored; no stage reads their topics, so they cost it nothing."""
-ENTITIES = WATCHED_ENTITIES + KEPT_ENTITIES
+"""Entities that are stored as JSON, with a view each. No stage reads their topics, unless they are watched too."""
+ENTITIES = DOCUMENT_ENTITIES + KEPT_ENTITIES
+WATCHED_ENTITIES = (*DOCUMENT_ENTITIES, "approval_request")
+"""Entities with documents under control: their topics are the input of the documents stage."""
 CUSTOM = "custom_record"
 """Entity of records of models that a configuration adds, whatever their model; a record's id is `<model>/<id>`."""
 

@@ -71,7 +71,8 @@ def record_name(model: str, entity: str, record_id: int) -> str:
     return f"{model}/{record_id}" if entity == CUSTOM else str(record_id)
 
 
-def _header(source: Source, model: str, entity: str, record_id: str, seen: Sighting) -> dict[str, Any]:
+def header_of(source: Source, model: str, entity: str, record_id: str, seen: Sighting) -> dict[str, Any]:
+    """The columns that all events of a record have in common."""
     key = source.key(entity, record_id)
     return {
         "document_key": key,
@@ -177,6 +178,7 @@ def created_event(source: Source, model: str, record_id: int, document: Document
         "responsible": None,
         "amount": None,
         "currency": None,
+        "review": None,
     }
     return Event(entity, TRANSITION, key, content)
 
@@ -229,7 +231,7 @@ def deleted_event(
     ended, so noticing it twice is one event.
     """
     entity = entity_of(digest)
-    header = _header(source, model, entity, record_name(model, entity, record_id), seen._replace(op="d"))
+    header = header_of(source, model, entity, record_name(model, entity, record_id), seen._replace(op="d"))
     if entity == CUSTOM:
         header["model"] = model  # what else it was may be forgotten
     content = header | {

@@ -4,7 +4,7 @@ Order is the guarantee (see `Publishing.settle`): what is remembered was deliver
 identical events at most and loses none.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import structlog
 
 from finwatch.runtime.publisher import Publisher
 from finwatch.runtime.topics import ENTITIES, WATCHED_ENTITIES, entity_topic
-from producers.odoo import events, windows
+from producers.odoo import events, reviews, windows
 from producers.odoo.contents import Contents, Restored, changes, encoded
 from producers.odoo.errors import Malformed
 from producers.odoo.events import HEARTBEAT, Event, Mode, Op, Sighting
@@ -27,6 +27,8 @@ from producers.odoo.times import Times
 from producers.odoo.values import parse_moment
 
 _TOPIC = {entity: entity_topic(entity) for entity in ENTITIES}
+WAITING = "waiting/"
+"""Notes of reviews that wait: `waiting/<model>/<record id>/<review>` holds entity:id of the document it is about."""
 Encode = Callable[[str, Any], bytes]
 """(Avro full name, content by field name) -> Confluent wire format."""
 
@@ -141,9 +143,57 @@ class Publishing:
         before = self._contents.get(model, record_id) if op == "u" else None
         differing = changes(before, content) if before is not None else ()
         told.append(events.state_event(source, model, record_id, document, digest, written_at, sighting, differing))
+        if document.reviews:
+            self._tell_reviews(told, model, record_id, document, sighting)
         self._contents.put(model, record_id, content)
         seen.put(record_id, digest)
         return True
+
+    def _tell_reviews(
+        self, told: list[Event], model: str, record_id: int, document: Document, sighting: Sighting
+    ) -> None:
+        """Add what a record tells of the document that it decides about. What waits is noted: it may be deleted."""
+        memory, prefix, present = self._memory, f"{WAITING}{model}/{record_id}/", set()
+        for review in document.reviews:
+            about: tuple[str, str] | None = (document.entity, str(record_id))
+            if review.about is not None:
+                about = self._about(*review.about)
+            if about is None or about[0] not in WATCHED_ENTITIES:
+                continue  # of a document that nobody watches, or that is gone
+            note = prefix + review.name
+            present.add(note)
+            company = document.company_id if review.about is None else None
+            asked = memory.note(note) is not None
+            told += reviews.told(self._reader.source, model, *about, company, review, sighting, asked_before=asked)
+            memory.put_note(note, ":".join(about).encode() if review.waits else None)
+        self._withdraw(told, model, prefix, sighting, present)
+
+    def _withdraw(
+        self, told: list[Event], model: str, prefix: str, sighting: Sighting, present: Collection[str] = ()
+    ) -> None:
+        """Add that noted reviews which are not `present` are no longer asked for."""
+        for note, about in self._memory.notes(prefix).items():
+            if note not in present:
+                entity, _, about_id = about.decode().partition(":")
+                told.append(reviews.gone(self._reader.source, model, entity, about_id, note[len(prefix) :], sighting))
+                self._memory.put_note(note, None)
+
+    def _about(self, model: str, record_id: int) -> tuple[str, str] | None:
+        """Entity and id of a document; asked of the source where it was not published yet. None: there is none."""
+        mapping = self._reader.mappings.by_model.get(model)
+        if mapping is None:
+            return None
+        if len(mapping.entities) == 1:
+            return mapping.entities[0], str(record_id)
+        digest = self._memory.hashes[model].get(record_id) if model in self._memory.hashes else None
+        if digest is not None:
+            return events.entity_of(digest), str(record_id)
+        for batch in self._reader.by_ids(mapping, [record_id]):
+            for row in batch.rows:
+                document = mapping.map(row, batch.lines.get(record_id, {}), self._reader.source)
+                if document is not None:
+                    return document.entity, str(record_id)
+        return None
 
     def gone(self, model: str, record_ids: Iterable[int], mode: Mode = "deleted") -> int:
         """Publish the deletion of records that the source no longer has; number of events published.
@@ -163,7 +213,9 @@ class Publishing:
             content = self._contents.get(model, record_id)
             company, body = (None, {}) if content is None else self._restored.body(events.entity_of(digest), content)
             source = self._reader.source
-            self._publish([events.deleted_event(source, model, record_id, digest, sighting, company, body)])
+            told = [events.deleted_event(source, model, record_id, digest, sighting, company, body)]
+            self._withdraw(told, model, f"{WAITING}{model}/{record_id}/", sighting)
+            self._publish(told)
             hashes.forget(record_id)
             memory.stamps[model].forget(record_id)
             self._contents.forget(model, record_id)

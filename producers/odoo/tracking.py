@@ -309,4 +309,5 @@ def transition_body(change: Tracked, entity: str, responsible: str | None) -> Ma
         "responsible": responsible if found.activity == "submitted" else None,
         "amount": None,
         "currency": None,
+        "review": None,
     }

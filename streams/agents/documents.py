@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from finwatch.domain import approvals, exceptions, findings, history
-from finwatch.domain.approvals import StepState
+from finwatch.domain.approvals import Steps, StepState
 from finwatch.domain.calendar import DAY, Calendar
 from finwatch.domain.documents import (
     CONTENT_OF,
@@ -47,7 +47,7 @@ from streams.agents.policies import PolicyBook, Succession
 from streams.agents.tally import Tally
 from streams.stage import InvalidEvent, View
 
-ENTITIES = ("bill", "invoice", "entry", "purchase_order", "receipt", "payment", "expense_report")
+ENTITIES = ("bill", "invoice", "entry", "purchase_order", "receipt", "payment", "expense_report", "approval_request")
 _ID = 12  # hex characters of an event id that a row keeps: 48 bits, among a few dozen
 _IDS_KEPT = 40
 _FACTS_KEPT = 48
@@ -218,6 +218,8 @@ class DocumentsStage:
                 touched = one if touched is None else touched if one is None else _joined(touched, one)
         if content_changed:
             touched = _reroute(row, old, touched, policy.approvals.get(entity))
+            if row.machine.reviews:
+                touched = _reband(row, entity, policy, touched)
         if len(row.facts) > _FACTS_KEPT:
             _fold(row, entity, scope.regimes)
         if touched is None and not content_changed and not new:
@@ -409,7 +411,7 @@ class DocumentsStage:
         content = row.content
         if touched is not None and (touched.steps or touched.clocks):
             for step in touched.steps:
-                rule = policy.approvals.get(entity)
+                rule = step.rule(entity, policy)
                 approvals.assign(step, rule, content, calendar, max(row.at, row.now))
                 step.version += 1
                 view.emit(STEP, document, findings.step_record(subject, step, content, calendar, label))
@@ -641,6 +643,17 @@ def _reroute(row: DocumentState, old: Content, touched: Touched | None, rule: Ap
     return touched
 
 
+def _reband(row: DocumentState, entity: str, policy: Policy, touched: Touched | None) -> Touched | None:
+    """An open review of a document whose amount moved into another band."""
+    amount = row.content.amount
+    for step in row.machine.open_reviews():
+        rule = step.rule(entity, policy)
+        if rule is not None and rule.authority.band(amount) != step.band:
+            touched = touched or Touched([], [], False)
+            touched.add_step(step)
+    return touched
+
+
 def _joined(one: Touched, other: Touched) -> Touched:
     steps = one.steps + [step for step in other.steps if not any(step is known for known in one.steps)]
     clocks = one.clocks + [name for name in other.clocks if name not in one.clocks]
@@ -698,7 +711,14 @@ def _fold(row: DocumentState, entity: str, regimes: tuple[Regime, ...]) -> None:
     base = history.evaluate(row.base, facts, entity, _own(regimes, row), row.content, 0, whole=False)
     del row.facts[:_FACTS_FOLDED]
     row.starts = {number: start for number, start in row.starts.items() if number > base.regime}
-    base.steps.steps = [step for step in base.steps.steps if step.open]
-    first = base.steps.steps[0].ordinal if base.steps.steps else base.steps.next_ordinal
-    row.machine.steps.steps = [step for step in row.machine.steps.steps if step.ordinal >= first or step.open]
+    _fold_steps(base.steps, row.machine.steps)
+    for name, steps in list(base.reviews.items()):
+        _fold_steps(steps, row.machine.reviews.get(name) or Steps())
     row.base = base
+
+
+def _fold_steps(base: Steps, steps: Steps) -> None:
+    """What is decided before the fold is final, and forgotten."""
+    base.steps = [step for step in base.steps if step.open]
+    first = base.steps[0].ordinal if base.steps else base.next_ordinal
+    steps.steps = [step for step in steps.steps if step.ordinal >= first or step.open]

@@ -71,3 +71,5 @@ ANY_APPROVAL = ApprovalRule(
     "approval", None, None, ApprovalSection(entity="*", step="approval", opens=[], ends={}), NO_AUTHORITY
 )
 """Of an entity for which the policy has no approval: a decision that the source tells of is a step all the same."""
+REVIEWS = frozenset({"tier_review", "approval_request"})
+"""Kinds of reviews (see ``finwatch.domain.approvals``). They wait also where the policy has no approval for them."""

@@ -46,6 +46,8 @@ class ClockSection(Section, frozen=True):
         """Raise PolicyError for a clock that never starts or stops, or that names what is not there."""
         if not self.start or not self.stop:
             raise PolicyError(path, "a clock needs something that starts it and something that stops it")
+        if self.entity == "tier_review":
+            raise PolicyError(f"{path}.entity", "a tier's review is a step of its document: give it `stuck_after`")
         for name in ORDER:
             check_conditions(getattr(self, name), f"{path}.{name}")
         if self.exception is not None and self.exception not in EXCEPTION_TYPES:

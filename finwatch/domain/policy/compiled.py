@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from finwatch.domain.calendar import Calendar, day_number
-from finwatch.domain.policy.approvals import ANY_APPROVAL, ApprovalRule, ApprovalSection, compile_approval
+from finwatch.domain.policy.approvals import ANY_APPROVAL, REVIEWS, ApprovalRule, ApprovalSection, compile_approval
 from finwatch.domain.policy.authority import compile_away
 from finwatch.domain.policy.calendars import build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, compile_clock
@@ -180,6 +180,9 @@ class Policy:
         elif kind.decision in _DECISIONS:
             approval = ANY_APPROVAL
             ending = kind.decision
+        elif kind.entity in REVIEWS and kind.activity in ("submitted", "withdrawn"):
+            approval, opens = ANY_APPROVAL, kind.activity == "submitted"
+            ending = None if opens else "withdrawn"
         clocks = []
         for rule in self.clocks.values():
             if rule.section.entity == kind.entity:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from producers.odoo.accounts import mask_ibans
-from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Review, Source, stamps
 from producers.odoo.values import Row, flag, integer, moment, number, ref, ref_name, text
 
 APPROVER = Child(
@@ -42,7 +42,34 @@ def document(row: Row, lines: Lines, _source: Source) -> Document:
         **stamps(row),
         "lines": [approver(one) for one in lines.get(APPROVER.model, ())],
     }
-    return Document("approval_request", ref(row, "company_id"), body)
+    reviews = tuple(review(one, body) for one in lines.get(APPROVER.model, ()))
+    return Document("approval_request", ref(row, "company_id"), body, reviews)
+
+
+def review(row: Row, body: dict[str, Any]) -> Review:
+    """An approver's step. Odoo notes no time of an answer: it is the last write of the approver's row.
+
+    So is the time of being asked, where approvers are asked one after the other; else it is the request's submission.
+    """
+    status, confirmed, written = text(row, "status"), body["confirmed_at"], moment(row, "write_date")
+    decision = {"approved": "approved", "refused": "rejected"}.get(status or "")
+    waits, person = status == "pending", ref(row, "user_id")
+    asked = confirmed or body["created_at"]
+    if waits and written is not None and (asked is None or written > asked):
+        asked = written
+    return Review(
+        name=f"approval_request:{row['id']}",
+        step="approval_request",
+        waits=waits,
+        ended=status in ("cancel", "new"),
+        decision=decision,
+        asked_at=asked,
+        asked_by=body["requester"],
+        person=person,
+        decided_at=written,
+        decided_by=person if decision is not None else None,
+        label=body["category"],
+    )
 
 
 MAPPING = Mapping(

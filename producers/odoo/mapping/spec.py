@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from producers.odoo.accounts import AccountHasher
 from producers.odoo.mapping.extras import Available
@@ -79,6 +80,28 @@ class Joined:
     wanted: Callable[[Row], bool] | None = None
 
 
+class Review(NamedTuple):
+    """A decision that a record keeps about a document, as far as it has come. Times are aware.
+
+    `name`: kind:id, of the source. `waits`: somebody is asked now; `ended`: it was taken back without a decision.
+    `decision`: approved or rejected. `about`: model and id of the document; None for the document that holds it.
+    """
+
+    name: str
+    step: str
+    waits: bool = False
+    ended: bool = False
+    decision: str | None = None
+    asked_at: datetime | None = None
+    asked_by: str | None = None
+    person: str | None = None
+    role: str | None = None
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    label: str | None = None
+    about: tuple[str, int] | None = None
+
+
 @dataclass(frozen=True)
 class Document:
     """A mapped row: which entity it is, its company, and the body of its record without the event header."""
@@ -86,6 +109,7 @@ class Document:
     entity: str
     company_id: str | None
     body: dict[str, Any]
+    reviews: tuple[Review, ...] = ()
 
 
 Lines: TypeAlias = MappingOf[str, Sequence[Row]]

@@ -1,7 +1,9 @@
-"""tier.review (OCA's tier validation)."""
+"""tier.review (OCA's tier validation): a record of its own, and a step of the document that it reviews."""
 
-from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
-from producers.odoo.values import Row, integer, moment, ref, refs, text
+from typing import Any
+
+from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Review, Source, stamps
+from producers.odoo.values import Row, flag, integer, moment, ref, refs, text
 
 
 def document(row: Row, _lines: Lines, _source: Source) -> Document:
@@ -22,7 +24,35 @@ def document(row: Row, _lines: Lines, _source: Source) -> Document:
         "sequence": integer(row, "sequence"),
         **stamps(row),
     }
-    return Document("tier_review", ref(row, "company_id"), body)
+    return Document("tier_review", ref(row, "company_id"), body, (review(row, body),))
+
+
+def review(row: Row, body: dict[str, Any]) -> Review:
+    """The step. It waits from its creation; where tiers come one after the other, from the write that made it pending.
+
+    Of a tier that had its turn before anybody looked, nothing says when that began.
+
+    One reviewer is asked in person, of a group anybody: the group is the role.
+    """
+    status, group, people = body["state"], body["reviewer_group_id"], body["reviewers"]
+    waits, model = status == "pending", body["model"]
+    asked = body["created_at"]
+    if flag(row, "approve_sequence"):
+        asked = moment(row, "write_date") if waits else None
+    return Review(
+        name=f"tier_review:{row['id']}",
+        step="tier_review",
+        waits=waits,
+        decision=status if status in ("approved", "rejected") else None,
+        asked_at=asked,
+        asked_by=body["requested_by"],
+        person=people[0] if len(people) == 1 else body["reviewer_id"],
+        role=None if group is None else f"group_{group}",
+        decided_at=body["decided_at"] or moment(row, "write_date"),
+        decided_by=body["decided_by"],
+        label=body["name"],
+        about=None if model is None or body["about_id"] is None else (model, int(body["about_id"])),
+    )
 
 
 MAPPING = Mapping(
@@ -43,6 +73,7 @@ MAPPING = Mapping(
             "done_by",
             "reviewed_date",
             "sequence",
+            "approve_sequence",
             "company_id",
             *STAMPS,
         )

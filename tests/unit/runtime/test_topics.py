@@ -3,6 +3,7 @@
 import pytest
 
 from finwatch.runtime.topics import (
+    DOCUMENT_ENTITIES,
     ENTITIES,
     ENTITY_TOPICS,
     STORED_TOPICS,
@@ -30,7 +31,7 @@ def test_a_stage_reads_the_watched_topics_only() -> None:
 
 
 def test_an_entity_keeps_its_place_for_the_capture_remembers_it() -> None:
-    assert ENTITIES[:10] == WATCHED_ENTITIES
+    assert ENTITIES[:10] == DOCUMENT_ENTITIES == WATCHED_ENTITIES[:10]
     assert ENTITIES[10:13] == ("currency_rate", "unit", "product")
     assert len(ENTITIES) < 256
 
