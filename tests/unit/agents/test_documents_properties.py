@@ -15,7 +15,7 @@ from finwatch.domain.events import Event
 from finwatch.domain.records import Finding, Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
 from streams.agents.replay import Replay
-from tests.unit.agents.world import at, bill, day, documents, expense, latest, moved
+from tests.unit.agents.world import at, bill, day, documents, expense, latest, moved, reviewed
 
 COMMON = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -37,6 +37,8 @@ MOVES: dict[str, list[tuple[str, str, str, str | None]]] = {
     ],
 }
 
+REVIEWED = [("submitted", None), ("approved", "approved"), ("rejected", "rejected"), ("withdrawn", None)]
+
 
 @st.composite
 def histories(draw: st.DrawFn, snapshots: bool = True) -> list[Event]:
@@ -48,7 +50,11 @@ def histories(draw: st.DrawFn, snapshots: bool = True) -> list[Event]:
     state = "draft"
     for _ in range(draw(st.integers(1, 9))):
         when += draw(st.one_of(st.integers(1, 5 * 24 * 60), st.integers(1, 90))) * MINUTE
-        if snapshots and draw(st.booleans()):
+        if draw(st.integers(0, 4)) == 0:
+            activity, decision = draw(st.sampled_from(REVIEWED))
+            actor, one = draw(st.sampled_from(["5", "8"])), draw(st.integers(1, 2))
+            found.append(reviewed(entity, record, when, activity, f"tier_review:{one}", decision, actor=actor))
+        elif snapshots and draw(st.booleans()):
             due = {"due_date": day("2026-03-25") + draw(st.integers(0, 2)) * 5} if entity == "bill" else {}
             amount = {"amount_total": Decimal(draw(st.integers(1, 3)) * 1000)}
             make: Any = bill if entity == "bill" else expense

@@ -107,6 +107,15 @@ def moved(
     return found
 
 
+def reviewed(
+    entity: str, record: str, when: str | int, activity: str, review: str, decision: str | None = None, **fields: Any
+) -> Transition:
+    """What became of a review: somebody is asked, or user 8 decides."""
+    body = {"label": "Tier", "step": review.partition(":")[0], "actor": "8", "review": review, **fields}
+    found: Transition = _event(Transition, entity, record, when, {**body, "activity": activity, "decision": decision})
+    return found
+
+
 def documents(entity: str = "bill", lateness: int = 0) -> Replay:
     """A documents stage over one partition."""
     return Replay(documents_stage(POLICIES), f"finance.{entity}.v1", lateness)
