@@ -10,7 +10,8 @@ umask 077
 mkdir -p "$folder"
 chmod 0700 "$folder"
 for name in clickhouse_password clickhouse_reader_password grafana_admin_password n8n_encryption_key \
-  alert_webhook_url odoo_db_password odoo_admin_password odoo_password account_key; do
+  alert_webhook_url odoo_db_password odoo_admin_password odoo_password odoo_api_key \
+  account_key; do
   file=$folder/$name
   if [ -e "$file" ]; then
     echo "kept $file"
@@ -19,6 +20,8 @@ for name in clickhouse_password clickhouse_reader_password grafana_admin_passwor
   case $name in
     # Where Alertmanager posts: n8n's webhook node in this composition. A receiver elsewhere: write its URL here.
     alert_webhook_url) printf 'http://n8n:5678/webhook/finwatch-alerts' >"$file" ;;
+    # An Odoo 19 or later wants an API key, which its account makes: write it here. Empty: there is none.
+    odoo_api_key) : >"$file" ;;
     # odoo_password is for the Odoo of the profile `odoo`; for yours, write its user's password or API key here.
     *) od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$file" ;;
   esac

@@ -13,7 +13,7 @@ MODELS = [
     *("planning.slot", "helpdesk.ticket", "approval.request", "approval.approver", "tier.review"),
     *("documents.document", "ir.cron", "base.automation", "ir.actions.server", "queue.job"),
     *("res.partner", "res.partner.bank", "res.company", "res.currency", "res.currency.rate"),
-    *("res.users", "res.groups", "res.lang"),
+    *("res.users", "res.groups", "res.lang", "ir.model.data"),
     *("mail.message", "mail.tracking.value", "ir.model", "ir.model.fields"),
 ]
 READ_ONLY = {"perm_read": True, "perm_write": False, "perm_create": False, "perm_unlink": False}
@@ -59,8 +59,9 @@ for model in env["ir.model"].search([("model", "in", MODELS)]):
         domain_force="[(1, '=', 1)]",
         **READ_ONLY,
     )
-user = found_or_made(
-    "res.users", [("login", "=", "finwatch")], name="Finwatch", login="finwatch", groups_id=[(6, 0, [group.id])]
-)
+# The field of a user's groups was renamed in 19.
+groups = "group_ids" if "group_ids" in env["res.users"]._fields else "groups_id"
+member = {groups: [(6, 0, [group.id])]}
+user = found_or_made("res.users", [("login", "=", "finwatch")], name="Finwatch", login="finwatch", **member)
 user.write({"password": secret("odoo_password"), "company_ids": [(6, 0, env["res.company"].search([]).ids)]})
 env.cr.commit()

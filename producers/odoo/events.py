@@ -10,6 +10,7 @@ from finwatch.domain.identity import deterministic_id
 from finwatch.runtime.clock import to_micros
 from finwatch.runtime.topics import CUSTOM, ENTITIES, WATCHED_ENTITIES, entity_record
 from producers.odoo.contents import encoded
+from producers.odoo.correlation import correlation
 from producers.odoo.mapping.spec import Document, Source
 from producers.odoo.tracking import Tracked, transition_body
 
@@ -125,7 +126,7 @@ def state_event(
         "occurred_at": written_at,
         "observed_at": seen.observed_at,
         "actor": by,
-        "correlation_id": key,
+        "correlation_id": correlation(entity, body, key),
         "source_database": source.database,
         "source_model": model,
         "source_write_date": written_at,
@@ -160,7 +161,7 @@ def created_event(source: Source, model: str, record_id: int, document: Document
         "occurred_at": at,
         "observed_at": seen.observed_at,
         "actor": document.body.get("created_by"),
-        "correlation_id": key,
+        "correlation_id": correlation(entity, document.body, key),
         "source_database": source.database,
         "source_model": model,
         "source_write_date": None,
@@ -204,7 +205,7 @@ def transition_event(source: Source, change: Tracked, document: Document, seen: 
         "occurred_at": change.at,
         "observed_at": seen.observed_at,
         "actor": change.actor,
-        "correlation_id": key,
+        "correlation_id": correlation(entity, document.body, key),
         "source_database": source.database,
         "source_model": change.model,
         "source_write_date": None,
@@ -241,6 +242,7 @@ def deleted_event(
         "actor": None,
         "source_write_date": None,
         "transaction_hint": None,
+        "correlation_id": correlation(entity, body, header["document_key"]),
         **body,
     }
     return Event(entity, _RECORD[entity], content["document_key"], content)

@@ -63,7 +63,7 @@ def test_ports_are_published_on_loopback_only(services: dict[str, dict[str, Any]
 def test_there_are_no_passwords_in_the_file(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
         for key, value in (service.get("environment") or {}).items():
-            if re.search(r"PASSWORD|SECRET|TOKEN|ENCRYPTION_KEY|ACCOUNT_KEY", key):
+            if re.search(r"PASSWORD|SECRET|TOKEN|ENCRYPTION_KEY|ACCOUNT_KEY|API_KEY", key):
                 assert key.endswith("_FILE"), f"{name}: {key}"
                 secret = re.fullmatch(r"/run/secrets/(\w+)", str(value))
                 assert secret and secret[1] in service["secrets"], f"{name}: {key}"
@@ -75,10 +75,60 @@ def test_every_secret_has_a_random_file_in_a_closed_folder(secrets: Path, tmp_pa
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
 
     subprocess.run(["sh", ROOT / "deploy" / "make-secrets.sh", tmp_path / "other"], check=True, capture_output=True)
-    values = [path.read_text() for folder in (secrets, tmp_path / "other") for path in folder.iterdir()]
+    # An API key is made by the account in Odoo: empty until somebody writes it there, and then it is not used.
+    assert (secrets / "odoo_api_key").read_text() == ""
+    files = [path for folder in (secrets, tmp_path / "other") for path in folder.iterdir()]
+    values = [path.read_text() for path in files if path.name != "odoo_api_key"]
     passwords = [value for value in values if "://" not in value]
     assert len(set(passwords)) == len(passwords)
     assert all(len(password) >= 32 for password in passwords)
+
+
+def test_the_capture_may_speak_to_every_version_and_read_what_is_configured(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    told = services["capture"]["environment"]
+    assert told["FINWATCH_ODOO_TRANSPORT"] == "${FINWATCH_ODOO_TRANSPORT:-auto}"
+    assert told["FINWATCH_ODOO_API_KEY_FILE"] == "/run/secrets/odoo_api_key"
+    assert any(one.endswith(":/etc/finwatch/custom.yaml:ro") for one in services["capture"]["volumes"])
+
+
+@pytest.mark.parametrize("field", ["groups_id", "group_ids"])
+def test_the_account_of_the_try_out_odoo_is_made_in_every_version(field: str, tmp_path: Path) -> None:
+    """The field of a user's groups was renamed in 19: the script writes the one that there is."""
+
+    class Records:
+        def __init__(self, name: str) -> None:
+            self.name, self.id, self.ids, self._fields = name, 7, [1], {field: object()}
+
+        def __getitem__(self, name: str) -> Records:
+            return Records(name)
+
+        def search(self, *_: Any, **__: Any) -> Any:
+            return () if self.name in ("res.users", "ir.model") else self
+
+        def create(self, values: dict[str, Any]) -> Records:
+            made.append((self.name, values))
+            return self
+
+        def write(self, values: dict[str, Any]) -> None:
+            pass
+
+        def ref(self, _name: str) -> Records:
+            return self
+
+        def commit(self) -> None:
+            pass
+
+    made: list[tuple[str, dict[str, Any]]] = []
+    env = Records("env")
+    env.cr = env  # type: ignore[attr-defined]
+    script = (ROOT / "deploy" / "odoo" / "users.py").read_text().replace("/run/secrets", str(tmp_path))
+    for name in ("odoo_admin_password", "odoo_password"):
+        (tmp_path / name).write_text("a password")
+    exec(compile(script, "users.py", "exec"), {"env": env})
+    (values,) = [values for model, values in made if model == "res.users"]
+    assert values[field] == [(6, 0, [7])] and {"groups_id", "group_ids"} & values.keys() == {field}
 
 
 def test_making_secrets_again_keeps_them(secrets: Path) -> None:

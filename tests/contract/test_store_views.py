@@ -71,6 +71,7 @@ VIEWS = {
         | {"document_key", "source", "record_id", "company_id", "deleted", "op", "occurred_at", "observed_at"}
         for entity in KEPT_ENTITIES
     },
+    "correlations": {"document_key", "source", "entity", "comes_from", "correlation_id"},
     "custom_fields": {"document_key", "source", "entity", "record_id", "company_id", "deleted", "name", "value"},
     "approval_ageing": {
         "step_id",
@@ -144,6 +145,28 @@ def test_custom_fields_are_rows_of_any_entity(client: Any) -> None:
         ("x_loan", "loan", Decimal("1200.5"), date(2027, 7, 1))
     ]
     client.command("TRUNCATE TABLE finwatch.document_states")
+
+
+def test_a_payment_is_followed_to_the_order_of_its_bill(client: Any) -> None:
+    chain = (("purchase_order:7", "purchase_order:7"), ("bill:4", "purchase_order:7"), ("payment:9", "bill:4"))
+    for number, (document, above) in enumerate((*chain, ("vendor:2", "vendor:2"), ("payment:8", "bill:99"))):
+        client.command(
+            "INSERT INTO finwatch.event_log (event_id, source, entity, document_key, correlation_id, observed_at, op) "
+            f"VALUES ('c{number}', 'linked', '{document.split(':')[0]}', 'linked:{document}', 'linked:{above}', now(), "
+            "'u')"
+        )
+    client.command(
+        "INSERT INTO finwatch.event_log (event_id, source, entity, document_key, correlation_id, observed_at, op) "
+        "VALUES ('gone', 'linked', 'bill', 'linked:bill:4', 'linked:bill:4', now() + 9, 'd')"  # and forgotten
+    )
+    found = client.query("SELECT document_key, correlation_id FROM finwatch.correlations WHERE source = 'linked'")
+    assert dict(found.result_rows) == {
+        "linked:purchase_order:7": "linked:purchase_order:7",
+        "linked:bill:4": "linked:purchase_order:7",
+        "linked:payment:9": "linked:purchase_order:7",
+        "linked:vendor:2": "linked:vendor:2",
+        "linked:payment:8": "linked:bill:99",  # its bill is not here (yet)
+    }
 
 
 def test_every_table_view_and_column_has_a_comment(client: Any) -> None:
