@@ -100,6 +100,7 @@ class Content(Struct, array_like=True, gc=False):
 
 
 NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
+NAMES_PARTNER = "p"
 EXPENSE_BILL = "in_expense"
 """Document type of a bill that reimburses an expense report: no vendor sent it, so no vendor's rules hold for it."""
 
@@ -152,6 +153,15 @@ def _bill(event: Bill) -> Content:
         else:
             if not event.origin:
                 content.marks = NO_ORDER
+    return content
+
+
+def _entry(event: Entry) -> Content:
+    content = _move(event)
+    for line in event.lines:
+        if line.partner_id is not None:
+            content.marks = NAMES_PARTNER
+            break
     return content
 
 
@@ -259,7 +269,7 @@ CONTENT_OF: Mapping[type[Event], Callable[[Any], Content]] = MappingProxyType(
     {
         Bill: _bill,
         Invoice: _move,
-        Entry: _move,
+        Entry: _entry,
         PurchaseOrder: _order,
         Receipt: _receipt,
         Payment: _payment,

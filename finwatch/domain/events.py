@@ -107,8 +107,30 @@ class Invoice(_Move, frozen=True):
     """A customer invoice or credit note."""
 
 
+class EntryLine(Struct, frozen=True, gc=False):
+    """What is read of a journal entry's line."""
+
+    partner_id: str | None = None
+
+
 class Entry(_Move, frozen=True):
     """A journal entry."""
+
+    lines: list[EntryLine] = []
+
+
+class Vendor(Event, frozen=True):
+    """A partner: a vendor or a customer."""
+
+    commercial_partner_id: str | None = None
+    vat: str | None = None
+    supplier_rank: int | None = None
+    customer_rank: int | None = None
+    payment_term_id: str | None = None
+    purchase_warning: str | None = None
+    invoice_warning: str | None = None
+    created_by: str | None = None
+    created_at: int | None = None
 
 
 class PurchaseOrder(Event, frozen=True):
@@ -271,6 +293,7 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.Entry": Entry,
         "finwatch.PurchaseOrder": PurchaseOrder,
         "finwatch.Receipt": Receipt,
+        "finwatch.Vendor": Vendor,
         "finwatch.Payment": Payment,
         "finwatch.BankAccount": BankAccount,
         "finwatch.ExpenseReport": ExpenseReport,

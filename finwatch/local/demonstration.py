@@ -109,7 +109,7 @@ class Demonstration:
         """The labels so far, to be held against what was found under the policy in force."""
         given = self._settings.policy
         policy = load_policies([given] if given is not None else []).of(SOURCE)
-        return Truth(self.labels, self.company.db, policy, SOURCE, self.moment, LATENESS)
+        return Truth(self.labels, self.company.db, policy, SOURCE, START, self.moment, LATENESS)
 
     def start(self) -> None:
         """Begin."""

@@ -24,8 +24,8 @@ Keys = frozenset[str]
 
 NOT_DUE = "not due yet"
 UNSEEN = "between two looks of the capture"
+NO_BLOCKS = "vendors cannot be blocked in this version"
 UNDETECTED: Mapping[LabelKind, str] = {
-    LabelKind.BLOCKED_VENDOR: "bills of a blocked vendor",
     LabelKind.UNRECONCILED: "bank lines left unreconciled",
 }
 """Done wrong on purpose, and no detector looks for it yet."""
@@ -77,12 +77,21 @@ class Compared:
 class Truth:
     """The labels of a company and the policy they are judged by.
 
-    ``now`` (aware): how far its time has come; ``lateness`` (seconds): how far deadlines may be behind that.
+    ``began`` (aware): when it was first looked at; ``now``: how far its time has come; ``lateness`` (seconds): how far
+    deadlines may be behind that.
     """
 
     def __init__(
-        self, labels: Sequence[Label], db: Database, policy: Policy, source: str, now: datetime, lateness: float
+        self,
+        labels: Sequence[Label],
+        db: Database,
+        policy: Policy,
+        source: str,
+        began: datetime,
+        now: datetime,
+        lateness: float,
     ) -> None:
+        self.began = began
         self.labels = labels
         self.policy = policy
         self._db = db
@@ -185,6 +194,41 @@ def _paid_after_change(truth: Truth) -> Iterator[Made]:
                 yield Made(truth.keys("payment", record_id) | truth.keys("bank_account", label.ids[0]))
 
 
+def _two_duties(truth: Truth) -> Iterator[Made]:
+    """Bills approved and paid by one hand; payments by whoever keeps the account or the vendor that is paid."""
+    for label in truth.of(LabelKind.ONE_HAND):
+        yield Made(truth.keys("bill", label.ids[0]))
+    days = timedelta(days=truth.policy.document.duties.maintenance_days)
+    for label in truth.of(LabelKind.VENDOR_BANK_CHANGE, LabelKind.OWN_VENDOR):
+        account = label.ids[0] if label.kind is LabelKind.VENDOR_BANK_CHANGE else int(label.detail["account"])
+        if label.detail.get("same_person") == "false":
+            continue
+        for record_id, row in truth.rows("account.payment"):
+            if row["partner_bank_id"] != account or not label.at <= stored(row["create_date"]) <= label.at + days:
+                continue
+            yield Made(truth.keys("payment", record_id) | truth.keys("bank_account", account))
+            if label.kind is LabelKind.OWN_VENDOR:
+                yield Made(truth.keys("payment", record_id) | truth.keys("vendor", label.ids[0]))
+
+
+def _of_blocked(truth: Truth) -> Iterator[Made]:
+    """Bills of a vendor that were entered since it was blocked, and stand."""
+    since: dict[int, datetime] = {}
+    for label in truth.of(LabelKind.BLOCKED_VENDOR):
+        vendor = int(label.detail["vendor"])
+        since[vendor] = min(since.get(vendor, label.at), label.at)
+    for record_id, row in truth.rows("account.move"):
+        vendor = int(row.get("commercial_partner_id") or 0)
+        if vendor not in since or row["move_type"] not in ("in_invoice", "in_receipt"):
+            continue
+        if stored(row["create_date"]) < since[vendor] or row["state"] == "cancel":
+            continue
+        excuse = UNSEEN if row["state"] == "draft" else ""
+        if "purchase_warn" not in truth.row("res.partner", vendor):
+            excuse = NO_BLOCKS
+        yield Made(truth.keys("bill", record_id) | truth.keys("vendor", vendor), excuse)
+
+
 def _overrides(truth: Truth) -> Iterator[Made]:
     """Persons who approved what was their own again and again: all that the last window holds."""
     section = truth.policy.document.duties
@@ -244,9 +288,12 @@ def _reset(truth: Truth) -> Iterator[Made]:
 
 
 def _deleted(truth: Truth) -> Iterator[Made]:
-    """Bills that were posted and are gone: noticed by the capture's next round, within a day."""
+    """Bills that were posted and are gone: noticed by the capture's next round, within a day.
+
+    What was gone before the capture began was never seen: Odoo keeps no trace of it.
+    """
     for label in truth.of(LabelKind.BILL_DELETED):
-        yield Made(truth.keys("bill", label.ids[0]), truth.noticed(label.at))
+        yield Made(truth.keys("bill", label.ids[0]), UNSEEN if label.at < truth.began else truth.noticed(label.at))
 
 
 def _simple(kind: LabelKind, entity: str) -> Callable[[Truth], Iterator[Made]]:
@@ -285,10 +332,17 @@ KINDS = (
         ("duties.order_after_bill",),
         _with_order(LabelKind.ORDER_AFTER_BILL),
     ),
+    Kind("two duties in one hand", ("duties.conflicting_duties",), _two_duties),
+    Kind("bills of a blocked vendor", ("duties.bill_of_blocked_vendor",), _of_blocked),
     Kind(
-        "bills approved and paid by one hand",
-        ("duties.conflicting_duties",),
-        _simple(LabelKind.ONE_HAND, "bill"),
+        "journal entries made and posted by one hand",
+        ("duties.journal_entry_by_one_hand",),
+        _simple(LabelKind.ENTRY_ONE_HAND, "entry"),
+    ),
+    Kind(
+        "write-offs made and posted by one hand",
+        ("duties.write_off_by_one_hand",),
+        _simple(LabelKind.WRITE_OFF_ONE_HAND, "entry"),
     ),
     Kind(
         "bank accounts changed",

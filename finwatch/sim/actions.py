@@ -16,7 +16,7 @@ from finwatch.sim.errors import user_error
 from finwatch.sim.store import Database, Row, Transaction
 
 COMPANY = 1
-SALES_JOURNAL, BILLS_JOURNAL, BANK_JOURNAL = 1, 2, 6
+SALES_JOURNAL, BILLS_JOURNAL, MISC_JOURNAL, BANK_JOURNAL = 1, 2, 3, 6
 RECEIVABLE, PAYABLE, EXPENSES, INCOME, TAX_PAID, TAX_DUE, SUSPENSE, BANK, OUTSTANDING_OUT, OUTSTANDING_IN = range(1, 11)
 VENDOR_LOCATION, STOCK_LOCATION, RECEIPTS_TYPE = 4, 8, 1
 TAX_RATE = 0.21
@@ -498,6 +498,16 @@ def _entry(
     row = known(tx, "account.move", values)
     row |= _numbered(tx, row) if "sequence_prefix" not in row else {}
     return tx.create("account.move", row)
+
+
+def journal_entry(tx: Transaction, on: date, text: str, amount: float, partner: int | None = None) -> int:
+    """A draft of a miscellaneous entry: expenses against what vendors are owed, of ``partner`` or of none."""
+    draft = {"state": "draft", "posted_before": False, "name": None if tx.db.major >= 18 else "/"}
+    entry = _entry(tx, MISC_JOURNAL, None, on, text, amount, {**draft, "sequence_prefix": None, "sequence_number": 0})
+    of_whom = {"partner_id": partner, "name": text}
+    _move_line(tx, entry, EXPENSES, money(-amount), {"partner_id": None, "name": text})
+    _move_line(tx, entry, PAYABLE, money(amount), of_whom)
+    return entry
 
 
 # Payments and bank

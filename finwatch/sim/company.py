@@ -32,6 +32,7 @@ _ORDERS_PER_WEEK = 100
 _REPORTS_PER_WEEK = 40
 _INVOICES_PER_WEEK = 28
 _UNORDERED_PER_WEEK = 4
+_ENTRIES_PER_WEEK = 5
 
 # Share of the orders that go wrong, by kind; each kind occurs at least once.
 _SHARES: dict[LabelKind, float] = {
@@ -155,6 +156,11 @@ class Company:
         office = Office(self.db, self.staff, self.customers, self.hours, self._now, self.end, lambda: self._now)
         for story in office.stories(weeks, scale):  # after the others, so that those draw as they always did
             self._tell(story)
+        entries = max(6, round(_ENTRIES_PER_WEEK * weeks * scale))
+        for number in range(entries):
+            kind = {0: LabelKind.ENTRY_ONE_HAND, 1: LabelKind.WRITE_OFF_ONE_HAND}.get(number % 6)
+            self._tell(lambda r, k=kind: self._adjust(r, k))  # type: ignore[misc]
+        self._tell(self._own_vendor)
 
     def _tell(self, begin: Callable[[Random], Story]) -> None:
         self._stories += 1
@@ -585,6 +591,55 @@ class Company:
         if vendor.partner in self._blocked:
             self._label(LabelKind.BLOCKED_VENDOR, "account.move", (bill,), vendor=str(vendor.partner))
         yield self.hours.after(self._now, random.uniform(0.5, 9))
+        with self._as(random.choice(self.staff.controllers)) as tx:
+            actions.post_move(tx, bill)
+        yield from self._pay(random, None, vendor, bill, due)
+
+    def _adjust(self, random: Random, kind: LabelKind | None) -> Story:
+        """A journal entry, which somebody else posts; of a kind, whoever made it. One in three corrects a balance."""
+        yield self.hours.draw(random, self.end - timedelta(days=1))
+        maker = random.choice(self.staff.controllers)
+        write_off = kind is LabelKind.WRITE_OFF_ONE_HAND or (kind is None and random.random() < 0.3)
+        partner = random.choice(self.vendors).partner if write_off else None
+        with self._as(maker) as tx:
+            text = "Small balance" if write_off else "Accrual"
+            entry = actions.journal_entry(tx, self._today(), text, round(random.uniform(5, 900), 2), partner)
+        yield self.hours.after(self._now, random.uniform(0.5, 6))
+        other = random.choice([one for one in self.staff.controllers if one is not maker])
+        with self._as(other if kind is None else maker) as tx:
+            actions.post_move(tx, entry)
+        if kind is not None:
+            self._label(kind, "account.move", (entry,), person=str(maker.uid))
+
+    def _own_vendor(self, random: Random) -> Story:
+        """Whoever pays makes a vendor with an account, and pays its bill: others enter and approve it."""
+        yield self.hours.draw(random, self.end - timedelta(days=12))
+        payer = self.staff.treasurers[0]
+        with self._as(payer) as tx:
+            name = "Snelle Diensten BV"
+            body = {"name": name, "complete_name": name, "active": True, "is_company": True, "type": "contact"}
+            more = {
+                "supplier_rank": 0,
+                "customer_rank": 0,
+                "country_id": 1,
+                "vat": f"NL{random.randrange(10**8, 10**9)}B01",
+            }
+            record = tx.create("res.partner", actions.known(tx, "res.partner", body | more))
+            tx.raw("res.partner", record, {"commercial_partner_id": record})
+            account = actions.create_bank_account(tx, record, iban(random), trusted=True)
+        yield self.hours.after(self._now, random.uniform(3, 9))
+        vendor = Vendor(record, account, 7, 0, random.randrange(100, 9000))
+        today = self._today()
+        due = today + timedelta(days=vendor.days)
+        lines = [Line(11, PRODUCTS[10], 1.0, round(random.uniform(300, 800), 2))]
+        with self._as(random.choice(self.staff.clerks)) as tx:
+            bill = actions.create_move(
+                tx, "in_invoice", record, lines, ref=vendor.reference(), invoice_date=today, due=due,
+                bank_account=account,
+            )  # fmt: skip
+        self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
+        self._label(LabelKind.OWN_VENDOR, "res.partner", (record,), account=str(account))
+        yield self.hours.after(self._now, random.uniform(0.5, 6))
         with self._as(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, bill)
         yield from self._pay(random, None, vendor, bill, due)

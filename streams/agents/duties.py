@@ -14,13 +14,14 @@ import msgspec
 from msgspec import Struct, structs
 
 from finwatch.domain.documents import SAME_CHANGE
-from finwatch.domain.duties import conflicts, people, vendors
+from finwatch.domain.duties import conflicts, journal, people, vendors
 from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.people import Override, Person, Request
 from finwatch.domain.duties.rules import RULES
-from finwatch.domain.duties.vendors import Account, BankChange, Billing, Payment, Vendor
+from finwatch.domain.duties.vendors import Account, BankChange, Billing, Block, Payment, Record, Vendor
 from finwatch.domain.events import BankAccount, Event, RelationFact, Transition
 from finwatch.domain.events import Payment as PaymentEvent
+from finwatch.domain.events import Vendor as VendorEvent
 from finwatch.domain.findings import Subject
 from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Kpi, Relation
@@ -38,6 +39,8 @@ _ENCODE = msgspec.json.Encoder().encode
 _CHANGES_KEPT = 20
 _IDS_KEPT = 40
 _ID = 12
+_VENDOR_FIELDS = frozenset({"name", "vat", "parent_id"})
+"""Fields of a vendor whose changes the log tells, and that say who it is."""
 
 
 class Sent(Struct, array_like=True):
@@ -58,6 +61,7 @@ class Told(Struct, omit_defaults=True):
     bills: list[str] = []
     hands: dict[str, str] = {}
     company_amount: Decimal | None = None
+    blocks: list[Block] = []
 
 
 _DECODER = msgspec.json.Decoder(Told)
@@ -115,8 +119,45 @@ class BillRow(Struct, array_like=True):
     about: int = 0  # a checksum of what else the verdicts rest on
 
 
+class EntryDuties:
+    """Journal entries that one person made and posted."""
+
+    entities = frozenset({"entry"})
+    watches_history = True
+
+    def changed(self, change: Change) -> None:
+        """Look at an entry that somebody made; nothing is kept of those of which nothing was said."""
+        content, subject, section = change.content, change.subject, change.policy.document.duties
+        key = f"j:{subject.document_key}"
+        row = change.view.get(key, EntryRow)
+        if row is None and (content.partner_id is not None or content.state != "posted"):
+            return
+        hands = journal.hands_of(change.facts)
+        if row is not None:
+            hands = {**row.hands, **hands}
+        found = (
+            ()
+            if change.deleted
+            else journal.by_one_hand(subject.document_key, subject.company_id, content, hands, section)
+        )
+        said = {} if row is None else row.said
+        changed = settle(
+            said, found, RULES, change.policy.handling, subject.source, change.policy.label, change.occurred_at
+        )
+        if said:
+            publish(change.view, subject.source, changed)
+            change.view.put(key, EntryRow(hands, said))
+
+
+class EntryRow(Struct, array_like=True):
+    """Who made and posted a journal entry of which something was said."""
+
+    hands: dict[str, Act] = {}
+    said: dict[str, Said] = {}
+
+
 class VendorFacts:
-    """Sends payments, and bills that name an account, to their vendor."""
+    """Sends payments and posted bills to their vendor."""
 
     entities = frozenset({"bill", "payment"})
     watches_history = True
@@ -128,7 +169,7 @@ class VendorFacts:
                 return
             told = _payment(change)
         else:
-            if change.content.account is None or change.content.state == "draft":
+            if change.content.state == "draft":
                 return
             told = _billing(change)
         partner = change.content.partner_id
@@ -259,31 +300,108 @@ class BankFacts:
             _see(row, event)
         elif isinstance(event, Transition) and event.field == "acc_number":
             row.changes = [one for one in row.changes if one.tracked or abs(one.at - event.occurred_at) > SAME_CHANGE]
-            _insert(row, BankChange(event.occurred_at, event.actor, event.event_id))
-        self._tell(view, event, row)
+            row.changes = _inserted(row.changes, BankChange(event.occurred_at, event.actor, event.event_id))
+        told = Told(row.made, row.person, changes=row.changes, hands={"made": row.made_id})
+        _tell_vendor(view, event, row.sent, row.partner if row.live else None, told)
         view.put(key, row)
         return None
 
-    @staticmethod
-    def _tell(view: View, event: Event, row: BankRow) -> None:
-        sent = row.sent
-        key = f"{VENDOR}:{event.source}:{row.partner}" if row.live and row.partner is not None else ""
-        attributes = _ENCODE(Told(row.made, row.person, changes=row.changes, hands={"made": row.made_id}))
-        checksum = crc32(attributes) if key else 0
-        if sent.relation_key == key and sent.checksum == checksum:
-            return
-        subject = Subject(event.document_key, event.source, event.entity, event.record_id, event.company_id)
-        for op, to in (("withdraw", sent.relation_key), ("put", key)):
-            if not to or (op == "withdraw" and to == key):
-                continue
-            sent.version += 1
-            given = attributes.decode() if op == "put" else None
-            times = (event.timeline, event.occurred_at, event.observed_at, event.event_id)
-            fact = Relation(
-                VENDOR, to, sent.version, op, *subject, *times, None, row.partner, "m", None, None, None, None, given
-            )
-            view.emit(RELATION, to, fact)
-        sent.relation_key, sent.checksum = key, checksum
+
+class VendorRow(Struct, array_like=True):
+    """One vendor's record, as it was seen and as the log tells of it."""
+
+    seen: str = ""
+    at: int = -1
+    known: tuple[str | None, str | None] = (None, None)  # tax number, payment terms
+    partner: str | None = None
+    made: int = 0
+    person: str | None = None
+    made_id: str = ""
+    changes: list[BankChange] = []
+    blocks: list[Block] = []
+    live: bool = True
+    sent: Sent = msgspec.field(default_factory=Sent)
+
+
+class VendorMaster:
+    """Master data: sends vendors, who made and changed them, and when they were blocked, to their vendor's row."""
+
+    entities = frozenset({"vendor"})
+
+    def apply(self, view: View, event: Event, policy: Policy) -> bool | None:
+        """Take an event of a partner. Returns False for a repeat."""
+        key = f"mv:{event.document_key}"
+        row = view.get(key, VendorRow)
+        if row is None:
+            if isinstance(event, VendorEvent) and _only_customer(event):
+                return None
+            row = VendorRow()
+        short = event.event_id[:_ID]
+        if short in row.seen:
+            return False
+        row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
+        if isinstance(event, VendorEvent):
+            _see_vendor(row, event)
+        elif isinstance(event, Transition) and event.field in _VENDOR_FIELDS:
+            row.changes = [one for one in row.changes if one.tracked or abs(one.at - event.occurred_at) > SAME_CHANGE]
+            row.changes = _inserted(row.changes, BankChange(event.occurred_at, event.actor, event.event_id))
+        told = Told(row.made, row.person, changes=row.changes, hands={"made": row.made_id}, blocks=row.blocks)
+        _tell_vendor(view, event, row.sent, row.partner if row.live else None, told)
+        view.put(key, row)
+        return None
+
+
+def _only_customer(event: VendorEvent) -> bool:
+    """A customer of whom nothing was bought, or a contact of a firm: no vendor's record."""
+    contact = event.commercial_partner_id not in (None, event.record_id)
+    return contact or (bool(event.customer_rank) and not event.supplier_rank)
+
+
+def _see_vendor(row: VendorRow, event: VendorEvent) -> None:
+    """Take in a vendor as it was seen."""
+    at = event.occurred_at
+    if at < row.at:
+        return
+    first, row.at = row.at < 0, at
+    row.live = event.op != "d"
+    if not row.live:
+        return
+    known = (event.vat, event.payment_term_id)
+    if not first and known != row.known:
+        told = any(one.tracked and abs(one.at - at) <= SAME_CHANGE for one in row.changes)
+        if not told:
+            row.changes = _inserted(row.changes, BankChange(at, event.actor, event.event_id, tracked=False))
+    row.known, row.partner = known, event.record_id
+    blocked = "block" in (event.purchase_warning, event.invoice_warning)
+    standing = row.blocks[-1] if row.blocks and not row.blocks[-1].until else None
+    if blocked and standing is None:
+        row.blocks = [*row.blocks, Block(at, event.event_id)][-_CHANGES_KEPT:]
+    elif not blocked and standing is not None:
+        standing.until, standing.until_id = at, event.event_id
+    if first or not row.made:
+        row.made = at if event.created_at is None else event.created_at
+        row.person, row.made_id = event.created_by, event.event_id
+
+
+def _tell_vendor(view: View, event: Event, sent: Sent, partner: str | None, told: Told) -> None:
+    """Send a fact of master data to its vendor, and withdraw it from where it was."""
+    key = f"{VENDOR}:{event.source}:{partner}" if partner is not None else ""
+    attributes = _ENCODE(told)
+    checksum = crc32(attributes) if key else 0
+    if sent.relation_key == key and sent.checksum == checksum:
+        return
+    subject = Subject(event.document_key, event.source, event.entity, event.record_id, event.company_id)
+    for op, to in (("withdraw", sent.relation_key), ("put", key)):
+        if not to or (op == "withdraw" and to == key):
+            continue
+        sent.version += 1
+        given = attributes.decode() if op == "put" else None
+        times = (event.timeline, event.occurred_at, event.observed_at, event.event_id)
+        fact = Relation(
+            VENDOR, to, sent.version, op, *subject, *times, None, partner, "m", None, None, None, None, given
+        )
+        view.emit(RELATION, to, fact)
+    sent.relation_key, sent.checksum = key, checksum
 
 
 def _see(row: BankRow, event: BankAccount) -> None:
@@ -298,15 +416,15 @@ def _see(row: BankRow, event: BankAccount) -> None:
     if not first and event.account_hash != row.account_hash and event.account_hash is not None:
         told = any(one.tracked and abs(one.at - at) <= SAME_CHANGE for one in row.changes)
         if not told:
-            _insert(row, BankChange(at, event.actor, event.event_id, tracked=False))
+            row.changes = _inserted(row.changes, BankChange(at, event.actor, event.event_id, tracked=False))
     row.account_hash, row.partner = event.account_hash, event.partner_id
     if first or not row.made:
         row.made = at if event.created_at is None else event.created_at
         row.person, row.made_id = event.created_by, event.event_id
 
 
-def _insert(row: BankRow, change: BankChange) -> None:
-    row.changes = sorted((*row.changes, change), key=lambda one: (one.at, one.event_id))[-_CHANGES_KEPT:]
+def _inserted(changes: list[BankChange], change: BankChange) -> list[BankChange]:
+    return sorted((*changes, change), key=lambda one: (one.at, one.event_id))[-_CHANGES_KEPT:]
 
 
 class VendorActivity:
@@ -318,12 +436,14 @@ class VendorActivity:
         """Take one fact, once a version; emit the findings that changed."""
         known = view.get(fact.relation_key, Vendor)
         vendor = Vendor() if known is None else known
-        kept: dict[str, Account] | dict[str, Payment] | dict[str, Billing]
+        kept: dict[str, Account] | dict[str, Payment] | dict[str, Billing] | dict[str, Record]
         kept = (
             vendor.accounts
             if fact.entity == "bank_account"
             else vendor.payments
             if fact.entity == "payment"
+            else vendor.records
+            if fact.entity == "vendor"
             else vendor.bills
         )
         was = kept.get(fact.document_key)
@@ -337,6 +457,16 @@ class VendorActivity:
         elif fact.entity == "bank_account":
             vendor.accounts[fact.document_key] = Account(
                 fact.version, True, told.at, told.person, told.hands.get("made", fact.event_id), told.changes
+            )
+        elif fact.entity == "vendor":
+            vendor.records[fact.document_key] = Record(
+                fact.version,
+                True,
+                told.at,
+                told.person,
+                told.hands.get("made", fact.event_id),
+                told.changes,
+                told.blocks,
             )
         elif fact.entity == "payment":
             vendor.payments[fact.document_key] = Payment(
@@ -353,9 +483,20 @@ class VendorActivity:
                 told.company_amount,
             )
         else:
-            vendor.bills[fact.document_key] = Billing(fact.version, True, told.account, told.at, told.hands)
+            vendor.bills[fact.document_key] = Billing(
+                fact.version,
+                True,
+                told.account,
+                told.at,
+                told.hands,
+                fact.amount,
+                fact.currency,
+                fact.company_id,
+                fact.event_id if was is None else was.event_id,
+                told.company_amount,
+            )
         section = policy.document.duties
-        if told is not None and fact.entity != "bank_account":
+        if told is not None and fact.entity in ("bill", "payment"):
             vendor.newest = max(vendor.newest, told.at)
         vendors.forget(vendor)
         # Only what this fact can change is judged again: a vendor may have thousands of payments.

@@ -6,7 +6,16 @@ from finwatch.domain.policy import PolicySet
 from streams.agents.detector import DocumentDetector, MasterDetector, RelationDetector
 from streams.agents.documents import DocumentsStage
 from streams.agents.duplicates import DuplicateFacts, DuplicatePairs
-from streams.agents.duties import BankFacts, BillDuties, PersonActivity, PersonFacts, VendorActivity, VendorFacts
+from streams.agents.duties import (
+    BankFacts,
+    BillDuties,
+    EntryDuties,
+    PersonActivity,
+    PersonFacts,
+    VendorActivity,
+    VendorFacts,
+    VendorMaster,
+)
 from streams.agents.orders import OrderChains, OrderFacts
 from streams.agents.relations import RelationsStage
 from streams.stage import Stage
@@ -15,10 +24,11 @@ DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (
     DuplicateFacts(),
     OrderFacts(),
     BillDuties(),
+    EntryDuties(),
     VendorFacts(),
     PersonFacts(),
 )
-MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(),)
+MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(), VendorMaster())
 RELATION_DETECTORS: tuple[RelationDetector, ...] = (DuplicatePairs(), OrderChains(), VendorActivity(), PersonActivity())
 
 

@@ -22,6 +22,7 @@ from finwatch.local.demonstration import LATENESS, SOURCE, START, access
 from finwatch.local.truth import (
     HARMLESS,
     KINDS,
+    NO_BLOCKS,
     NOT_DUE,
     UNDETECTED,
     UNSEEN,
@@ -93,7 +94,7 @@ class World:
         """Labels against what was said and not retracted."""
         findings, exceptions = self.last()
         truth = Truth(
-            self.company.labels, self.company.db, load_policies().of(SOURCE), SOURCE, self.company.end, LATENESS
+            self.company.labels, self.company.db, load_policies().of(SOURCE), SOURCE, START, self.company.end, LATENESS
         )
         said = [
             (signal, frozenset(one.document_keys))
@@ -163,7 +164,9 @@ def judged(company: Company, topics: Collected) -> World:
         facts += [one for one in replay.outputs(RELATION) if isinstance(one, Relation)]
         world.findings += [one for one in replay.outputs(FINDING) if isinstance(one, Finding)]
         world.exceptions += [one for one in replay.outputs(EXCEPTION) if isinstance(one, ExceptionRecord)]
-    facts.sort(key=lambda fact: fact.observed_at)  # as they come when all topics are read at once
+    # As they come when all topics are read at once; what one look at the company shows, as it happened. Any other order
+    # ends in the same (tests/unit/agents), but says on the way what the next fact corrects.
+    facts.sort(key=lambda fact: (fact.observed_at, fact.occurred_at))
     related = Replay(relations_stage(policies), RELATION)
     related.feed(msgspec.convert(msgspec.to_builtins(fact), RelationFact) for fact in facts)
     world.findings += [one for one in related.outputs(FINDING) if isinstance(one, Finding)]
@@ -202,10 +205,10 @@ def rows(world: World) -> dict[str, Compared]:
 @pytest.mark.parametrize("words", [kind.words for kind in KINDS])
 def test_all_that_was_made_is_found_and_nothing_else(words: str, rows: dict[str, Compared]) -> None:
     row = rows[words]
-    assert row.made, "the company never does this: the test would show nothing"
+    assert row.made or NO_BLOCKS in row.excused, "the company never does this: the test would show nothing"
     assert not row.missed
     assert not row.wrong
-    assert row.excused.keys() <= {NOT_DUE, UNSEEN, *EXCUSES.get(words, {})}
+    assert row.excused.keys() <= {NOT_DUE, UNSEEN, NO_BLOCKS, *EXCUSES.get(words, {})}
 
 
 def test_no_detector_says_what_nobody_labelled(rows: dict[str, Compared]) -> None:
@@ -235,6 +238,10 @@ def test_every_label_is_accounted_for(world: World) -> None:
         LabelKind.ONE_HAND,
         LabelKind.SPLIT_ORDERS,
         LabelKind.VENDOR_BANK_CHANGE,
+        LabelKind.BLOCKED_VENDOR,
+        LabelKind.ENTRY_ONE_HAND,
+        LabelKind.WRITE_OFF_ONE_HAND,
+        LabelKind.OWN_VENDOR,
     }
     assert asked.isdisjoint(UNDETECTED.keys() | HARMLESS.keys())
     assert asked | UNDETECTED.keys() | HARMLESS.keys() == set(LabelKind)

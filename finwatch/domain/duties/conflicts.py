@@ -7,20 +7,11 @@ from decimal import Decimal
 
 from finwatch.domain.calendar import Calendar
 from finwatch.domain.duties.acts import Act
+from finwatch.domain.duties.words import WORDS
 from finwatch.domain.matching.chain import Bill, Chain, Order
 from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Verdict
-
-WORDS: Mapping[str, str] = {
-    "request_order": "requested the order",
-    "approve_order": "approved the order",
-    "receive_goods": "recorded the receipt",
-    "enter_bill": "entered the bill",
-    "approve_bill": "approved the bill",
-    "release_payment": "released the payment",
-    "maintain_bank": "changed the vendor's bank account",
-}
 
 
 def on_bill(
@@ -37,7 +28,7 @@ def on_bill(
         return
     for one, other in settings.conflicts:
         first, second = acts.get(one), acts.get(other)
-        if first is not None and second is not None and _one_hand(first, second, settings):
+        if first is not None and second is not None and settings.one_hand(first.person, second.person):
             yield _conflict([key], company_id, one, other, first, second, amount, currency, company_amount)
 
 
@@ -56,11 +47,11 @@ def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
             if second is None:
                 continue
             first = order.acts.get(one)
-            if first is not None and _one_hand(first, second, settings):
+            if first is not None and settings.one_hand(first.person, second.person):
                 yield _conflict([bill.key, order.key], order.company_id, one, other, first, second, *risk)
             for receipt in receipts:
                 act = receipt.acts.get(one)
-                if act is not None and _one_hand(act, second, settings):
+                if act is not None and settings.one_hand(act.person, second.person):
                     documents = [bill.key, receipt.key, order.key]
                     yield _conflict(documents, order.company_id, one, other, act, second, *risk)
 
@@ -147,12 +138,6 @@ def _conflict(
         currency,
         company_amount=company_amount,
     )
-
-
-def _one_hand(one: Act, other: Act, settings: DutiesSection) -> bool:
-    if one.person in settings.exempt or other.person in settings.exempt:
-        return False
-    return one.person == other.person or settings.hand(one.person) == settings.hand(other.person)
 
 
 def _small(amount: Decimal | None, settings: DutiesSection) -> bool:

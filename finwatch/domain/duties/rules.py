@@ -12,9 +12,16 @@ RULES = book(
         DETECTOR,
         "One person had two duties that must be apart",
         "On one chain of documents (an order, its receipts, its bills and their payment) one person did two things "
-        "that the policy keeps apart.",
-        ("purchase_order", "receipt", "bill", "transition.actor"),
-        ("duties.conflicts", "duties.same_person", "duties.exempt", "duties.min_amount"),
+        "that the policy keeps apart. The vendor and the account that is paid to belong to the chain: whoever made or "
+        "changed one of them within the policy's days before the payment.",
+        ("purchase_order", "receipt", "bill", "payment", "bank_account", "vendor", "transition.actor"),
+        (
+            "duties.conflicts",
+            "duties.same_person",
+            "duties.exempt",
+            "duties.min_amount",
+            "duties.maintenance_days",
+        ),
         "The same person {one} and {other}.",
         "Whoever approved an order also released the payment of its bill.",
     ),
@@ -78,6 +85,38 @@ RULES = book(
         (),
         "No bill of the vendor names the account that was paid to.",
         "All bills of a vendor name account 1; a payment goes to account 2.",
+    ),
+    Rule(
+        "bill_of_blocked_vendor",
+        DETECTOR,
+        "A bill of a blocked vendor",
+        "A bill that stands was entered while the vendor's record said that its orders or bills are blocked. It is "
+        "over when the block is lifted. Odoo has such blocks up to 18.",
+        ("vendor.purchase_warning", "vendor.invoice_warning", "bill.created_at"),
+        (),
+        "It was entered while the vendor was blocked.",
+        "A vendor is blocked on Monday; a bill of it is entered on Tuesday and posted.",
+    ),
+    Rule(
+        "journal_entry_by_one_hand",
+        DETECTOR,
+        "One person made and posted a journal entry",
+        "A journal entry that somebody posted by hand (the source's log tells it; what the source posts by itself is "
+        "left out, and so are payments) was posted by whoever made it.",
+        ("entry.created_by", "entry.amount_total", "transition.actor"),
+        ("duties.journal_min_amount", "duties.same_person", "duties.exempt"),
+        "One person made and posted the entry.",
+        "A controller makes an entry for accruals and posts it; nobody else looks at it.",
+    ),
+    Rule(
+        "write_off_by_one_hand",
+        DETECTOR,
+        "One person changed a partner's balance by a journal entry",
+        "As above, and a line of the entry names a partner: a write-off, or a correction of what is owed.",
+        ("entry.lines.partner_id", "entry.created_by", "entry.amount_total", "transition.actor"),
+        ("duties.journal_min_amount", "duties.same_person", "duties.exempt"),
+        "One person made and posted an entry that changes a partner's balance.",
+        "A controller writes a vendor's small balance off, and posts the entry as well.",
     ),
     Rule(
         "split_orders",

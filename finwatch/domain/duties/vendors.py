@@ -11,6 +11,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from finwatch.domain.calendar import DAY
+from finwatch.domain.duties.words import WORDS
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Said, Verdict, forget_said
 
@@ -66,6 +67,32 @@ class Billing(Struct, array_like=True):
     account: str | None
     at: int
     hands: dict[str, str]  # duty -> person
+    amount: Decimal | None = None
+    currency: str | None = None
+    company_id: str | None = None
+    event_id: str = ""
+    company_amount: Decimal | None = None
+
+
+class Block(Struct, array_like=True, gc=False):
+    """A time in which the vendor was blocked; ``until`` 0: it is."""
+
+    since: int
+    event_id: str
+    until: int = 0
+    until_id: str = ""
+
+
+class Record(Struct, array_like=True):
+    """The vendor's own record: who made it (``made``: when), who changed it, when it was blocked."""
+
+    version: int
+    live: bool
+    made: int
+    person: str | None
+    event_id: str
+    changes: list[BankChange]
+    blocks: list[Block]
 
 
 class Vendor(Struct, array_like=True):
@@ -79,6 +106,7 @@ class Vendor(Struct, array_like=True):
 
     newest: int = 0  # the latest bill or payment
     looked: int = 0  # what it was when old ones were last dropped
+    records: dict[str, Record] = {}
 
     def names(self, account: str, but: str = "") -> bool:
         """Whether a bill names an account, ``but`` one bill."""
@@ -108,7 +136,9 @@ def forget(vendor: Vendor) -> None:
     forget_said(vendor.said, gone)
 
 
-def touched(vendor: Vendor, entity: str, key: str, before: Account | Payment | Billing | None) -> set[str] | None:
+def touched(
+    vendor: Vendor, entity: str, key: str, before: Account | Payment | Billing | Record | None
+) -> set[str] | None:
     """Documents of which a new fact can change what is said; None: all of the vendor's.
 
     ``before``: what was known of the fact's document. An account is all there is to say of a vendor's payments; a bill
@@ -116,23 +146,27 @@ def touched(vendor: Vendor, entity: str, key: str, before: Account | Payment | B
     """
     if entity == "payment":
         return {key}
-    if entity == "bank_account":
+    if entity in ("bank_account", "vendor"):
         return None
     bill = vendor.bills.get(key)
     named_before = before.account if isinstance(before, Billing) and before.live else None
     named = bill.account if bill is not None and bill.live else None
     if any(account is not None and not vendor.names(account, key) for account in {named, named_before}):
         return None
-    return {payment for payment, one in vendor.payments.items() if key in one.bills}
+    return {key, *(payment for payment, one in vendor.payments.items() if key in one.bills)}
 
 
 def judge(vendor: Vendor, settings: DutiesSection, only: set[str] | None = None) -> Iterator[Verdict]:
     """Everything that is said of a vendor's accounts and payments; ``only``: of these documents."""
     if only is None:
         yield from _accounts(vendor)
+    yield from _blocked(vendor, only)
     for key in vendor.payments if only is None else sorted(only):
         payment = vendor.payments.get(key)
-        if payment is None or not payment.live or payment.account is None:
+        if payment is None or not payment.live:
+            continue
+        yield from _maintained(vendor, key, payment, settings)
+        if payment.account is None:
             continue
         yield from _soon_after_change(vendor, key, payment, settings)
         if not vendor.names(payment.account) and vendor.names_any():
@@ -150,6 +184,80 @@ def judge(vendor: Vendor, settings: DutiesSection, only: set[str] | None = None)
                 payment.currency,
                 company_amount=payment.company_amount,
             )
+
+
+def _blocked(vendor: Vendor, only: set[str] | None) -> Iterator[Verdict]:
+    """Bills that were entered while the vendor was blocked."""
+    blocks = [(name, block) for name, record in vendor.records.items() for block in record.blocks]
+    if not blocks:
+        return
+    for key in vendor.bills if only is None else sorted(only & vendor.bills.keys()):
+        bill = vendor.bills[key]
+        name, block = next(
+            ((name, b) for name, b in blocks if b.since <= bill.at and not 0 < b.until <= bill.at), ("", None)
+        )
+        if block is None or not bill.live:
+            continue
+        over = block.until != 0
+        yield Verdict(
+            "bill_of_blocked_vendor",
+            (key,),
+            [key, name],
+            "bill",
+            bill.company_id,
+            bill.at,
+            block.until if over else bill.at,
+            ["It was entered while the vendor was blocked."],
+            [block.event_id, bill.event_id, *([block.until_id] if over else [])],
+            bill.amount,
+            bill.currency,
+            over,
+            company_amount=bill.company_amount,
+        )
+
+
+def _maintained(vendor: Vendor, key: str, payment: Payment, settings: DutiesSection) -> Iterator[Verdict]:
+    """Whoever made or changed the vendor or the account paid to, and had a duty on the payment or its bills too."""
+    if settings.min_amount > 0 and (payment.amount is None or abs(payment.amount) < settings.min_amount):
+        return
+    since = payment.at - settings.maintenance_days * DAY
+    account = vendor.accounts.get(payment.account) if payment.account is not None else None
+    masters: list[tuple[str, str, BankChange]] = []
+    if account is not None and payment.account is not None:
+        masters += [("maintain_bank", payment.account, one) for one in _kept(account)]
+    masters += [("maintain_vendor", name, one) for name, record in vendor.records.items() for one in _kept(record)]
+    masters = [one for one in masters if since <= one[2].at <= payment.at and one[2].person is not None]
+    if not masters:
+        return
+    others = [("release_payment", key, payment.person, payment.event_id)]
+    for name in payment.bills:
+        bill = vendor.bills.get(name)
+        if bill is not None and bill.live:
+            others += [(duty, name, person, bill.event_id) for duty, person in sorted(bill.hands.items())]
+    for duty, document, change in sorted(masters, key=lambda one: (one[2].at, one[1], one[2].event_id), reverse=True):
+        for other, about, person, event_id in others:
+            if person is None or not settings.conflicting(duty, other) or not settings.one_hand(change.person, person):
+                continue
+            documents = [key, document] if about == key else [key, about, document]
+            yield Verdict(
+                "conflicting_duties",
+                (*documents, duty, other),  # the latest change stands for those before it
+                documents,
+                "payment",
+                payment.company_id,
+                payment.at,
+                payment.at,
+                [f"The same person {WORDS[duty]} and {WORDS[other]}."],
+                list(dict.fromkeys((change.event_id, event_id, payment.event_id))),
+                payment.amount,
+                payment.currency,
+                company_amount=payment.company_amount,
+            )
+
+
+def _kept(of: Account | Record) -> list[BankChange]:
+    """Who made it, and who changed it."""
+    return [BankChange(of.made, of.person, of.event_id), *of.changes] if of.live else []
 
 
 def _accounts(vendor: Vendor) -> Iterator[Verdict]:

@@ -16,6 +16,7 @@ DUTIES = (
     "approve_bill",
     "release_payment",
     "maintain_bank",
+    "maintain_vendor",
 )
 
 
@@ -42,6 +43,15 @@ def _handling() -> dict[str, Handling]:
         "payment_to_unbilled_account": Handling(
             "high", "treasury", "Find out where the account comes from; stop the payment if that cannot be told."
         ),
+        "bill_of_blocked_vendor": Handling(
+            "high", "accounts_payable", "Hold the bill until whoever blocked the vendor has released it."
+        ),
+        "journal_entry_by_one_hand": Handling(
+            "medium", "controller", "Have a second person look at the entry and its document."
+        ),
+        "write_off_by_one_hand": Handling(
+            "high", "controller", "Have the write-off confirmed by somebody who may; else reverse it."
+        ),
         "split_orders": Handling("medium", "head_of_procurement", "Judge the orders as one purchase."),
         "repeated_overrides": Handling(
             "medium", "internal_control", "Speak with the person; look at the rights and at the approval matrix."
@@ -56,6 +66,9 @@ class DutiesSection(Section, frozen=True):
     order and approves it as well is an exception of the document (``approval_by_creator``). ``same_person``: accounts
     that are one hand: a delegate and who is stood in for, a person's second account, an import run for somebody.
     ``exempt``: accounts that are nobody's hand.
+
+    ``maintenance_days``: who made or changed a vendor or its account has that duty for so many days after.
+    ``journal_min_amount``: smaller journal entries may be made and posted by one person.
 
     ``bank_change_days``: a changed or added account is watched that long. ``split_limit``: from this amount an order
     needs an approval, in its own currency (Odoo's double validation); ``split_days``: orders of one requester to one
@@ -74,11 +87,15 @@ class DutiesSection(Section, frozen=True):
         ("enter_bill", "release_payment"),
         ("approve_bill", "release_payment"),
         ("maintain_bank", "release_payment"),
+        ("maintain_vendor", "release_payment"),
+        ("maintain_vendor", "approve_bill"),
     )
     same_person: list[list[str]] = []
     exempt: list[str] = []
     min_amount: Decimal = Decimal(0)
     bank_change_days: int = 10
+    maintenance_days: int = 30
+    journal_min_amount: Decimal = Decimal(0)
     split_limit: Decimal | None = Decimal(5000)
     split_days: int = 3
     split_part_percent: Decimal = Decimal(60)
@@ -98,9 +115,11 @@ class DutiesSection(Section, frozen=True):
                     )
             if pair[0] == pair[1]:
                 raise PolicyError(f"{path}.conflicts[{i}]", "two different duties")
-        for name in ("bank_change_days", "split_days", "baseline_days", "override_days"):
+        for name in ("bank_change_days", "maintenance_days", "split_days", "baseline_days", "override_days"):
             if getattr(self, name) < 1:
                 raise PolicyError(f"{path}.{name}", "at least a day")
+        if self.journal_min_amount < 0:
+            raise PolicyError(f"{path}.journal_min_amount", "not negative")
         if self.overrides < 2:
             raise PolicyError(f"{path}.overrides", "at least 2: one is not repeated")
         if self.split_limit is not None and self.split_limit <= 0:
@@ -110,6 +129,16 @@ class DutiesSection(Section, frozen=True):
     def handled(self) -> dict[str, Handling]:
         """Handling of every rule."""
         return {**DUTIES_HANDLING, **self.handling}
+
+    def conflicting(self, one: str, other: str) -> bool:
+        """Whether two duties must not be in one hand."""
+        return (one, other) in self.conflicts or (other, one) in self.conflicts
+
+    def one_hand(self, one: str | None, other: str | None) -> bool:
+        """Whether two accounts are one person's, and that person's hand counts."""
+        if one is None or other is None or one in self.exempt or other in self.exempt:
+            return False
+        return one == other or self.hand(one) == self.hand(other)
 
     def hand(self, person: str) -> str:
         """The person behind an account: the first of those that are one."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finwatch.domain.duties.rules import RULES
-from finwatch.domain.events import BankAccount, Event, RelationFact
+from finwatch.domain.events import BankAccount, EntryLine, Event, RelationFact
 from finwatch.domain.policy import DutiesSection, Policy, PolicyError, PolicySet
 from finwatch.domain.records import Finding, Relation
 from finwatch.runtime.topics import FINDING, RELATION
@@ -20,7 +20,7 @@ from streams.agents.registry import documents_stage, relations_stage
 from streams.agents.replay import Replay
 from streams.stage import InvalidEvent
 from tests.unit.agents.test_orders import billed, came, ordered, the_bill, the_order, the_receipt
-from tests.unit.agents.world import POLICIES, _event, at, bill, day, latest, moved, order, payment
+from tests.unit.agents.world import POLICIES, _event, at, bill, day, entry, latest, moved, order, payment, vendor
 
 LIVE = ("open", "updated")
 ACCOUNT, OTHER = "odoo:bank_account:3", "odoo:bank_account:8"
@@ -125,6 +125,15 @@ def under(**fields: Any) -> PolicySet:
     return PolicySet([Policy(msgspec.structs.replace(POLICIES.of("odoo").document, duties=DutiesSection(**fields)))])
 
 
+def own_entry(poster: str = "11", **fields: Any) -> list[Event]:
+    """An entry of user 11 that ``poster`` posted by hand."""
+    return [
+        entry("30", "2026-03-05 10:00", **fields),
+        moved("entry", "30", "2026-03-05 11:00", "posted", "draft", "posted", actor=poster),
+        entry("30", "2026-03-05 11:00", state="posted", created_at=at("2026-03-05 10:00"), **fields),
+    ]
+
+
 BILLED = [
     bill(
         "20", "2026-03-05 10:00", bank_account_id="3", created_at=at("2026-03-05 10:00"), invoice_date=day("2026-03-05")
@@ -172,7 +181,7 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], int]] = {
             paid_out("40", "2026-03-09 10:00", "9"),
         ],
         ["The account was changed 2 days before the payment.", "Whoever did it also released the payment."],
-        2,
+        3,  # the change itself, and two duties in one hand
     ),
     "payment_to_unbilled_account": (
         [*BILLED, paid_out("40", "2026-03-09 10:00", to="8")],
@@ -182,6 +191,21 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], int]] = {
     "split_orders": (
         [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500)],
         ["2 orders to one vendor within 3 days come to 180 % of the limit, each is below it."],
+        1,
+    ),
+    "bill_of_blocked_vendor": (
+        [vendor("7", "2026-01-02 10:00"), vendor("7", "2026-03-02 10:00", purchase_warning="block"), *BILLED],
+        ["It was entered while the vendor was blocked."],
+        1,
+    ),
+    "journal_entry_by_one_hand": (
+        own_entry(),
+        ["One person made and posted the entry."],
+        1,
+    ),
+    "write_off_by_one_hand": (
+        own_entry(lines=[EntryLine("7")]),
+        ["One person made and posted an entry that changes a partner's balance."],
         1,
     ),
     "repeated_overrides": (
@@ -204,6 +228,89 @@ def test_the_example_of_each_rule(rule: str) -> None:
     assert set(finding.evidence) <= {event.event_id for event in events}
     assert finding.owner
     assert finding.next_action
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        own_entry("12"),
+        own_entry()[::2],  # no log tells who posted it: the source may have done so itself
+        own_entry(partner_id="7"),  # a payment's
+        own_entry()[:1],
+    ],
+)
+def test_an_entry_that_two_looked_at_or_the_source_posted_is_none_of_one_hand(events: list[Event]) -> None:
+    assert found(events) == []
+
+
+def test_small_entries_may_be_of_one_hand_and_one_set_back_is_no_more() -> None:
+    assert found(own_entry(), under(journal_min_amount=Decimal(501))) == []
+    assert found(own_entry(), under(exempt=["11"])) == []
+    assert [one.rule for one in found(own_entry("12"), under(same_person=[["11", "12"]]))] == [
+        "journal_entry_by_one_hand"
+    ]
+    back = moved("entry", "30", "2026-03-05 12:00", "reset", "posted", "draft", actor="11")
+    assert found([*own_entry(), back, entry("30", "2026-03-05 12:00", created_at=at("2026-03-05 10:00"))]) == []
+
+
+def conflicts_of(events: list[Event], policies: PolicySet = POLICIES) -> list[tuple[list[str], list[str]]]:
+    return [(one.document_keys, one.reasons) for one in found(events, policies) if one.rule == "conflicting_duties"]
+
+
+def test_who_keeps_the_account_and_pays_to_it_has_two_duties_for_the_policys_days() -> None:
+    paid = paid_out("40", "2026-03-29 10:00", "11")
+    events = [account("3", "2026-01-02 10:00"), *BILLED, renumbered("3", "2026-03-04 10:00", "11"), paid]
+    said = (
+        ["odoo:payment:40", ACCOUNT],
+        ["The same person changed the vendor's bank account and released the payment."],
+    )
+    assert conflicts_of(events) == [said], "long after a payment would be stopped for the change alone"
+    assert conflicts_of(events, under(maintenance_days=24)) == []
+    assert conflicts_of(events, under(conflicts=(("maintain_vendor", "release_payment"),))) == []
+    assert conflicts_of([*events[:-2], renumbered("3", "2026-03-30 10:00", "11"), paid]) == [], (
+        "changed after it was paid"
+    )
+    elsewhere = [account("8", "2026-01-02 10:00"), renumbered("8", "2026-03-04 10:00", "11")]
+    assert conflicts_of([account("3", "2026-01-02 10:00"), *elsewhere, *BILLED, paid]) == [], "another account"
+
+
+def test_who_makes_or_changes_a_vendor_and_pays_it_has_two_duties() -> None:
+    made = vendor("7", "2026-03-01 10:00", created_by="9", created_at=at("2026-03-01 10:00"))
+    paid = paid_out("40", "2026-03-09 10:00", "9")
+    vendor_key = "odoo:vendor:7"
+    said = [(["odoo:payment:40", vendor_key], ["The same person made or changed the vendor and released the payment."])]
+    assert conflicts_of([made, *BILLED, paid]) == said
+    assert conflicts_of([vendor("7", "2026-01-02 10:00"), *BILLED, paid]) == [], "made by somebody else, long ago"
+    changed = moved("vendor", "7", "2026-03-02 10:00", "changed", "NL1", "NL2", field="vat", actor="9", company_id=None)
+    assert conflicts_of([vendor("7", "2026-01-02 10:00"), changed, *BILLED, paid]) == said
+    seen = vendor("7", "2026-03-02 10:00", payment_term_id="4", actor="9")
+    assert conflicts_of([vendor("7", "2026-01-02 10:00"), seen, *BILLED, paid]) == said, "what no log tells"
+    approver = vendor("7", "2026-03-01 10:00", created_by="8", created_at=at("2026-03-01 10:00"))
+    assert conflicts_of([approver, *BILLED, paid]) == [
+        (
+            ["odoo:payment:40", "odoo:bill:20", vendor_key],
+            ["The same person made or changed the vendor and approved the bill."],
+        )
+    ]
+
+
+def test_a_customer_and_a_firms_contact_are_no_vendors() -> None:
+    customer = vendor("7", "2026-03-01 10:00", created_by="9", customer_rank=3, supplier_rank=0)
+    contact = vendor("71", "2026-03-01 10:00", created_by="9", commercial_partner_id="7")
+    assert told([customer, contact]) == ([], [])
+
+
+def test_a_bill_from_before_or_after_a_block_is_none_and_lifting_it_resolves_the_bills_within() -> None:
+    free = vendor("7", "2026-01-02 10:00")
+    late = vendor("7", "2026-03-05 11:00", invoice_warning="block")
+    assert found([free, late, *BILLED]) == []
+    early = vendor("7", "2026-03-01 10:00", purchase_warning="block")
+    assert found([free, early, vendor("7", "2026-03-04 10:00"), *BILLED]) == []
+    [finding] = found([free, early, *BILLED, vendor("7", "2026-03-07 10:00")])
+    assert (finding.status, finding.updated_at) == ("resolved", at("2026-03-07 10:00"))
+    assert finding.amount_at_risk == Decimal("100.00")
+    gone = bill("20", "2026-03-07 10:00", state="cancel", bank_account_id="3", created_at=at("2026-03-05 10:00"))
+    assert found([free, early, *BILLED, gone]) == []
 
 
 def test_apart_is_no_conflict_and_a_delegate_is_the_same_hand() -> None:
@@ -336,9 +443,13 @@ def worlds(draw: st.DrawFn) -> list[Event]:
         minute += draw(st.integers(1, 2500))
         when = f"2026-03-{3 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}"
         person = draw(st.sampled_from(["5", "8", "9"]))
-        match draw(st.sampled_from(["change", "account", "payment", "bill", "order", "own", "cancel"])):
+        match draw(st.sampled_from(["change", "vendor", "account", "payment", "bill", "order", "own", "cancel"])):
             case "change":
                 events.append(renumbered(draw(st.sampled_from(["3", "8"])), when, person))
+            case "vendor":
+                blocked = draw(st.sampled_from(["block", "no-message"]))
+                terms = draw(st.sampled_from(["1", "2"]))
+                events.append(vendor("7", when, purchase_warning=blocked, payment_term_id=terms, actor=person))
             case "account":
                 events.append(account("8", when, created_by=person))
             case "payment":

@@ -11,7 +11,18 @@ import msgspec
 from msgspec import Struct
 
 from finwatch.domain.calendar import instant
-from finwatch.domain.events import Bill, Event, ExpenseReport, Payment, PurchaseOrder, Receipt, RelationFact, Transition
+from finwatch.domain.events import (
+    Bill,
+    Entry,
+    Event,
+    ExpenseReport,
+    Payment,
+    PurchaseOrder,
+    Receipt,
+    RelationFact,
+    Transition,
+    Vendor,
+)
 from finwatch.domain.identity import deterministic_id
 from finwatch.domain.policy import PolicySet
 from finwatch.domain.records import Finding, Relation
@@ -89,6 +100,31 @@ def expense(record: str, when: str | int, **fields: Any) -> ExpenseReport:
 def payment(record: str, when: str | int, **fields: Any) -> Payment:
     """An outgoing payment."""
     found: Payment = _event(Payment, "payment", record, when, {"state": "draft", "payment_type": "outbound", **fields})
+    return found
+
+
+def vendor(record: str, when: str | int, **fields: Any) -> Vendor:
+    """A vendor's record, made by user 2 in January."""
+    body = {
+        "commercial_partner_id": record,
+        "vat": f"NL{record}",
+        "created_by": "2",
+        "created_at": at("2026-01-02 09:00"),
+    }
+    found: Vendor = _event(Vendor, "vendor", record, when, {"company_id": None, **body, **fields})
+    return found
+
+
+def entry(record: str, when: str | int, **fields: Any) -> Entry:
+    """A journal entry of 500 EUR that user 11 made."""
+    body = {"move_type": "entry", "amount_total": Decimal(500), "currency": "EUR", "created_by": "11"}
+    found: Entry = _event(
+        Entry,
+        "entry",
+        record,
+        when,
+        {"state": "draft", "created_at": at(when) if isinstance(when, str) else when, **body, **fields},
+    )
     return found
 
 
