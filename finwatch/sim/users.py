@@ -58,6 +58,7 @@ CAPTURE_MODELS = FINANCE_MODELS | {
     "ir.actions.server",
     "ir.cron",
     "ir.model",
+    "ir.model.data",
     "ir.model.fields",
     "mail.tracking.value",
     "project.project",

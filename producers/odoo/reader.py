@@ -82,7 +82,14 @@ class Reader:
         """
         self._wanted(mapping.model, mapping.fields)
         for child in mapping.children:
-            self._wanted(child.model, child.fields)
+            try:
+                self._wanted(child.model, child.fields)
+                if child.optional:
+                    self._transport.search_read(child.model, child.domain, [child.parent], limit=1)
+            except (AccessRefused, UnknownModel):
+                if not child.optional:
+                    raise
+                self._available[child.model] = {}
         for joined in mapping.joined:
             self._wanted(joined.model, joined.fields)
         if mapping.model == "stock.picking":

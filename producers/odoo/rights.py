@@ -46,6 +46,7 @@ _WITHOUT = {
     "account.lock_exception": "who may post into a locked period, and until when",
     "account.partial.reconcile": "what was matched with what, and matches that were undone",
     "account.analytic.line": "timesheets",
+    "ir.model.data": "which group is which, whatever it is called",
     "res.groups": "who belongs to which group: duties that must be apart",
     "res.currency.rate": "rates: amounts of several currencies side by side",
     "product.product": "products: what is ordered, received and billed",

@@ -102,7 +102,8 @@ class Extension:
             replace(child, fields=_with(child.fields, of_lines[child.model])) if child.model in of_lines else child
             for child in self.base.children
         )
-        shape = [one.shape for one in extras]
+        shape = [self.base.shape] if self.base.shape else []
+        shape += [one.shape for one in extras]
         shape += [f"{model}\x1f{one.shape}" for model, told in sorted(of_lines.items()) for one in told]
         return replace(
             self.base,

@@ -58,12 +58,16 @@ class Fields:
 
 @dataclass(frozen=True)
 class Child:
-    """Rows that belong to a document: read with it, and their change is the document's change."""
+    """Rows that belong to a document: read with it, and their change is the document's change.
+
+    `optional`: where they may not be read, the document is read without them.
+    """
 
     model: str
     parent: str  # many2one to the document
     fields: Fields
     domain: Domain = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,8 @@ class Mapping:
     for small tables. `stamps` are the fields that say when a row was written, where it is not write_date alone.
     `poll_every` n reads the model in every n-th poll only, from where the last reading ended: for reference data.
     `since` and `until` are the first and the last version in which the model is a document of its own.
-    `configured`: what a configuration adds, None for nothing; `shape` is then text that differs when the same row would
-    give another document, and empty when nothing is added.
+    `configured`: what a configuration adds, None for nothing; `shape`: text that differs when the same row would give
+    another document, so that the model is read again; empty where nothing was added since it was first captured.
     """
 
     model: str

@@ -1,4 +1,8 @@
-"""account.analytic.line of projects: timesheets. Other analytic lines are costs, which their entries tell already."""
+"""account.analytic.line of employees and of projects: timesheets. Other lines are costs, which their entries tell.
+
+Odoo calls a timesheet what has a project. Time whose project was taken away keeps its employee, and is captured on:
+else it would stand in the store on the project that it is no longer of.
+"""
 
 from producers.odoo.accounts import mask_ibans
 from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
@@ -6,8 +10,8 @@ from producers.odoo.values import Row, day, flag, number, ref, ref_name, text
 
 
 def document(row: Row, _lines: Lines, source: Source) -> Document | None:
-    """Time spent; None for an analytic line without a project."""
-    if ref(row, "project_id") is None:
+    """Time spent; None for an analytic line that is neither of an employee nor of a project."""
+    if ref(row, "project_id") is None and ref(row, "employee_id") is None:
         return None
     order, invoice = ref(row, "order_id"), ref(row, "timesheet_invoice_id")
     body = {
@@ -37,7 +41,7 @@ def document(row: Row, _lines: Lines, source: Source) -> Document | None:
 MAPPING = Mapping(
     model="account.analytic.line",
     entities=("timesheet",),
-    domain=(("project_id", "!=", False),),  # the field is the timesheets app's
+    domain=("|", ("project_id", "!=", False), ("employee_id", "!=", False)),  # fields of the timesheets app
     fields=Fields(
         (
             "date",

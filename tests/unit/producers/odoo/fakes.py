@@ -136,6 +136,8 @@ class FakeOdoo:
             return bool(mine > value)
         if operator == ">=":
             return bool(mine and mine >= value)
+        if operator == "!=":
+            return mine != value and not (value is False and not mine)
         if operator == "=":
             return mine == value or (value is False and not mine)
         raise AssertionError(f"the fake does not know {operator}")

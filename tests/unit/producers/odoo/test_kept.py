@@ -10,6 +10,7 @@ import pytest
 from finwatch.runtime.clock import ManualClock
 from finwatch.runtime.metrics import Metrics
 from producers.odoo.capture import Capture, CaptureSettings
+from producers.odoo.errors import AccessRefused
 from producers.odoo.mapping import BY_MODEL, MAPPINGS
 from producers.odoo.mapping.spec import REFERENCE_POLLS
 from tests.unit.producers.odoo.fakes import BrokerState, FakeBroker, FakeOdoo, encode
@@ -111,6 +112,49 @@ def test_a_model_that_is_not_installed_is_told_once_and_is_no_error(capsys: pyte
     assert not metrics.registry.get_sample_value(
         "finwatch_capture_errors_total", {"source": "erp", "kind": "unknown_model"}
     )
+
+
+def test_time_whose_project_is_taken_away_is_still_somebodys_time() -> None:
+    lines = "account.analytic.line"
+    odoo, broker = FakeOdoo(START, {lines: ("create_date", *BY_MODEL[lines].fields.of(18))}), FakeBroker()
+    line = {"id": 1, "employee_id": [7, "E"], "project_id": [3, "P"], "create_date": "2026-11-01 08:00:00"}
+    odoo.put(lines, line, START - timedelta(days=1))
+    odoo.put(lines, {"id": 2, "amount": -9.0}, START - timedelta(days=1))  # a cost, of nobody and of no project
+    subject = capture(odoo, broker, lines)
+    subject.snapshot()
+    odoo.now = START + timedelta(seconds=5)
+    odoo.put(lines, line | {"project_id": False}, odoo.now)
+    subject.poll()
+    subject.sweep()
+    assert [(one["record_id"], one["op"], one["project_id"]) for one in states(broker, "Timesheet")] == [
+        ("1", "r", "3"),
+        ("1", "u", None),
+    ]
+
+
+GROUP_FIELDS = ("name", "full_name", "implied_ids", "share", "category_id", "create_date", "write_date")
+NAME_FIELDS = ("res_id", "model", "module", "name", "write_date")
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_group_has_the_name_that_code_knows_it_by_where_it_may_be_read(readable: bool) -> None:
+    groups, names = "res.groups", "ir.model.data"
+    odoo, broker = FakeOdoo(START, {groups: GROUP_FIELDS, names: NAME_FIELDS}), FakeBroker()
+    for number, told in ((1, "Settings"), (2, "Made by hand")):
+        odoo.put(groups, {"id": number, "name": told, "create_date": "2026-01-01 08:00:00"}, START - timedelta(days=9))
+    told_by = {"res_id": 1, "module": "base", "name": "group_system"}
+    odoo.put(names, {"id": 5, "model": groups, **told_by}, START - timedelta(days=9))
+    odoo.put(names, {"id": 6, "model": "res.users", **told_by, "res_id": 2}, START - timedelta(days=9))
+    if not readable:
+        odoo.failures[names] = AccessRefused("search_read on ir.model.data")
+    subject = capture(odoo, broker, groups)
+    subject.snapshot()
+    assert subject.poll() + subject.sweep() == 0
+    assert groups not in subject.stopped_models
+    assert [(one["name"], one["technical_name"]) for one in states(broker, "Group")] == [
+        ("Settings", "base.group_system" if readable else None),
+        ("Made by hand", None),
+    ]
 
 
 def test_what_is_watched_is_polled_each_time() -> None:
