@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -54,9 +55,57 @@ def parse_document(raw: object) -> PolicyDocument:
     try:
         document = msgspec.convert(raw, PolicyDocument)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        raise PolicyError(path.rstrip("`") or "$", message) from None
+        raise PolicyError(*_told(raw, str(error))) from None
     calendars = {
         name: with_country_days(section, f"$.calendars.{name}") for name, section in document.calendars.items()
     }
     return msgspec.structs.replace(document, calendars=calendars)
+
+
+def _told(raw: object, error: str) -> tuple[str, str]:
+    """Where in the content an error of ``msgspec.convert`` is, and what it says.
+
+    msgspec writes ``[...]`` for a name in a mapping: the name is found by trying the mapping with one name at a time.
+    """
+    message, _, path = error.partition(" - at `")
+    path = path.rstrip("`") or "$"
+    _, of_name, mapping = path.partition("key` in `")
+    if of_name:
+        path = mapping + _ANY  # the name itself is wrong
+    while _ANY in path:
+        before, _, after = path.partition(_ANY)
+        node = _at(raw, before)
+        for name in node if isinstance(node, dict) else ():
+            alone = _with(raw, before, {name: node[name]})
+            try:
+                msgspec.convert(alone, PolicyDocument)
+            except msgspec.ValidationError as again:
+                if str(again) == error:
+                    raw, path = alone, f"{before}.{name}{after}"
+                    break
+        else:
+            return before, message
+    unknown = _UNKNOWN.search(message)
+    return (f"{path}.{unknown[1]}" if unknown else path), message
+
+
+_ANY = "[...]"
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+
+def _at(raw: Any, path: str) -> Any:
+    for name, index in _STEP.findall(path):
+        raw = raw[int(index)] if index else next((v for k, v in raw.items() if str(k) == name), None)
+    return raw
+
+
+def _with(raw: Any, path: str, part: Any) -> Any:
+    """A copy of the content with another part at ``path``."""
+    found = _STEP.match(path, 1 if path.startswith("$") else 0)
+    if found is None:
+        return part
+    rest, (name, index) = path[found.end() :], found.groups()
+    if index is not None:
+        return [_with(one, rest, part) if i == int(index) else one for i, one in enumerate(raw)]
+    return {k: _with(v, rest, part) if str(k) == name else v for k, v in raw.items()}

@@ -48,7 +48,7 @@ def test_a_small_policy(tmp_path: Path) -> None:
     ("find", "put", "line", "says"),
     [
         ("target: 2 business days", "target: soon", 10, "no duration"),
-        ("entity: purchase_order", "entitty: purchase_order", 8, "entitty"),
+        ("entity: purchase_order", "entitty: purchase_order", 9, "entitty"),
         ("calendar: office", "calendar: home", 6, "no calendar is named 'home'"),
         ("Europe/Brussels", "Europe/Nowhere", 5, "No time zone"),
         ("08:00-16:00", "16:00-08:00", 5, "end before they begin"),
@@ -63,6 +63,53 @@ def test_errors_say_where(tmp_path: Path, find: str, put: str, line: int, says: 
     with pytest.raises(PolicyFileError) as error:
         load_policy(write(tmp_path, GOOD.replace(find, put)))
     assert f"policy.yaml:{line}:" in str(error.value)
+    assert says in str(error.value)
+
+
+MAPPED = (
+    GOOD
+    + """closed:
+  bill:
+    - state: cancel
+exceptions:
+  overdue:
+    owner: treasury
+    severity: high
+    next_action: Settle it.
+    entities: [bill]
+  blocked_payment:
+    owner: treasury
+    severity: low
+    next_action: Ask.
+    entities: [bill, payment]
+    min_amount_of:
+      bill: 500
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "path", "says"),
+    [
+        (
+            "    owner: treasury\n    severity: high",
+            "    owner: 7\n    severity: high",
+            "exceptions.overdue.owner",
+            "str",
+        ),
+        ("    severity: low", "    severity: awful", "exceptions.blocked_payment.severity", "Invalid enum"),
+        ("    severity: low", "    severety: low", "exceptions.blocked_payment.severety", "unknown field"),
+        ("      bill: 500", "      bill: much", "exceptions.blocked_payment.min_amount_of.bill", "decimal"),
+        ("      bill: 500", "      7: 500", "exceptions.blocked_payment.min_amount_of.7", "str"),
+        ("    - state: cancel", "    - state: 3", "closed.bill[0].state", "str"),
+    ],
+)
+def test_errors_name_what_stands_in_a_mapping(tmp_path: Path, find: str, put: str, path: str, says: str) -> None:
+    assert MAPPED.count(find) == 1
+    with pytest.raises(PolicyFileError) as error:
+        load_policy(write(tmp_path, MAPPED.replace(find, put)))
+    line = MAPPED[: MAPPED.index(find)].count("\n") + 1
+    assert str(error.value).startswith(f"{tmp_path / 'policy.yaml'}:{line}: $.{path}: ")
     assert says in str(error.value)
 
 

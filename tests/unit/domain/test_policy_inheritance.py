@@ -85,7 +85,7 @@ def test_a_company_has_what_it_says_and_inherits_the_rest(tmp_path: Path) -> Non
         ("{name: approval, target", "{target", 27, "name is missing"),
         ("name: payment, remove", "name: payments, remove", 28, "none with name 'payments'"),
         ("calendar: madrid", "calendar: paris", 25, "no calendar is named 'paris'"),
-        ("min_amount: 50", "min_amount: much", 29, "Invalid decimal"),
+        ("min_amount: 50", "min_amount: much", 30, "Invalid decimal"),
         ("    duplicates: {min", "    version: {min", 31, "only the group"),
     ],
 )
