@@ -14,7 +14,7 @@ from finwatch.domain.documents import Content
 from finwatch.domain.exceptions import RULES, ExceptionState
 from finwatch.domain.identity import clock_id, deadline_finding_id, document_finding_id, exception_id, step_id
 from finwatch.domain.kpis import BANDS
-from finwatch.domain.policy import ApprovalSection, ClockRule, ExceptionSection
+from finwatch.domain.policy import ApprovalSection, ClockRule, ExceptionSection, Policy
 from finwatch.domain.records import Clock, ExceptionRecord, Finding, Step
 from finwatch.domain.sla import ClockState
 
@@ -107,9 +107,9 @@ def clock_record(subject: Subject, clock: ClockState, rule: ClockRule, calendar:
 
 
 def clock_finding(
-    subject: Subject, clock: ClockState, fired: Fired, rule: ClockRule, content: Content, policy: str
+    subject: Subject, clock: ClockState, fired: Fired, rule: ClockRule, content: Content, policy: Policy
 ) -> Finding:
-    """A level of a clock that was reached."""
+    """A level of a clock that was reached. It is of whoever owns the level, or stood in when it was reached."""
     level = sla.level_of(rule, fired.level)
     if fired.level == "breach":
         title = f"Service level {rule.name} is breached"
@@ -137,9 +137,9 @@ def clock_finding(
         content.amount,
         content.currency,
         None,
-        level.owner,
+        policy.owner(sla.owners_from(rule, level), fired.opened),
         rule.section.next_action,
-        policy,
+        policy.label,
         fired.level,
         fired.due,
         fired.opened,
@@ -149,9 +149,9 @@ def clock_finding(
 
 
 def step_finding(
-    subject: Subject, step: StepState, fired: Fired, section: ApprovalSection | None, content: Content, policy: str
+    subject: Subject, step: StepState, fired: Fired, section: ApprovalSection | None, content: Content, policy: Policy
 ) -> Finding:
-    """A step that has waited too long."""
+    """A step that has waited too long. It is of the approval's owner, or whoever stood in when it was found stuck."""
     return Finding(
         deadline_finding_id(APPROVALS, subject.document_key, step.name, fired.level, fired.due),
         fired.version,
@@ -169,9 +169,9 @@ def step_finding(
         content.amount,
         content.currency,
         None,
-        section.owner if section is not None else "process_owner",
+        policy.owner([section.owner if section is not None else "process_owner"], fired.opened),
         section.next_action if section is not None else "Ask the approver to decide, or delegate.",
-        policy,
+        policy.label,
         fired.level,
         fired.due,
         fired.opened,

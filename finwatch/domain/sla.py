@@ -211,6 +211,12 @@ def level_of(rule: ClockRule, name: str) -> Level:
     return next((level for level in rule.levels if level.name == name), rule.levels[0])
 
 
+def owners_from(rule: ClockRule, level: Level) -> list[str]:
+    """The owner of a level, and of those above it."""
+    first = rule.levels.index(level)
+    return [one.owner for one in rule.levels[first:]]
+
+
 def _start(clock: ClockState, fact: Fact, rule: ClockRule, calendar: Calendar, due_date: int | None) -> None:
     _resolve(clock, fact.at)
     clock.status = RUNNING

@@ -420,7 +420,7 @@ class DocumentsStage:
                         fired.version += 1
                         fired.said = fired.status
                         section = rule.section if rule is not None else None
-                        stuck = findings.step_finding(subject, step, fired, section, content, label)
+                        stuck = findings.step_finding(subject, step, fired, section, content, policy)
                         view.emit(FINDING, stuck.finding_id, stuck)
                         now = f"findings_open|{stuck.detector}|{stuck.rule}|{stuck.severity}"
                         fired.counted = _recount(counts, fired.counted, now if fired.status == "open" else "")
@@ -440,7 +440,7 @@ class DocumentsStage:
                             continue
                         fired.version += 1
                         fired.said = fired.status
-                        level = findings.clock_finding(subject, clock, fired, clock_rule, content, label)
+                        level = findings.clock_finding(subject, clock, fired, clock_rule, content, policy)
                         view.emit(FINDING, level.finding_id, level)
                         now = f"findings_open|{level.detector}|{level.rule}|{level.severity}"
                         fired.counted = _recount(counts, fired.counted, now if fired.status == "open" else "")

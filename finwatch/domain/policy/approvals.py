@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from finwatch.domain.policy.authority import (
     NO_AUTHORITY,
+    Absent,
     Authority,
     AuthoritySection,
-    Away,
     FallbackSection,
     compile_authority,
 )
@@ -59,7 +58,7 @@ class ApprovalRule(NamedTuple):
     authority: Authority
 
 
-def compile_approval(section: ApprovalSection, away: Mapping[str, tuple[Away, ...]], path: str) -> ApprovalRule:
+def compile_approval(section: ApprovalSection, away: Absent, path: str) -> ApprovalRule:
     """The rule of a section. Raises PolicyError."""
     section.check(path)
     stuck = None if section.stuck_after is None else parse_duration(section.stuck_after, f"{path}.stuck_after")

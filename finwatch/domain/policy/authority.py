@@ -3,6 +3,9 @@
 The source names whom it asked, or the matrix does, by company (see ``inheritance``), document type and amount. From
 there: a delegation hands over while it lasts; an absence without one hands over to the fallback approver; and so does
 time, when nobody has decided for longer than the fallback waits. Days are local to the calendar, the last one included.
+
+A role may be handed over too: to a person, or to another role. That holds where only the role is asked; whom the source
+or the matrix names in person hands over in person. Owners of findings follow the same hand-overs (``stand_in``).
 """
 
 from __future__ import annotations
@@ -43,18 +46,30 @@ class FallbackSection(Section, frozen=True):
 
 
 class DelegationSection(Section, frozen=True):
-    """One person decides for another, both as ids in the source, from ``since`` to ``until``."""
+    """One decides for another from ``since`` to ``until``: persons as ids in the source, roles by their names.
 
-    person: str = field(name="from")
-    to: str
+    Either ``from`` or ``from_role`` hands over, to the person ``to`` or to ``to_role`` (both: to the person, who then
+    decides in that role).
+    """
+
     since: date
     until: date
+    person: str | None = field(name="from", default=None)
+    from_role: str | None = None
+    to: str | None = None
+    to_role: str | None = None
     reason: str = ""
 
     def check(self, path: str) -> None:
-        """Raise PolicyError for a delegation to oneself, or one that ends before it begins."""
-        if self.person == self.to:
+        """Raise PolicyError for one without two sides, to oneself, or that ends before it begins."""
+        if (self.person is None) == (self.from_role is None):
+            raise PolicyError(path, "either `from` (a person) or `from_role` wanted")
+        if self.to is None and self.to_role is None:
+            raise PolicyError(path, "`to` (a person) or `to_role` wanted")
+        if self.person is not None and self.person == self.to:
             raise PolicyError(f"{path}.to", "somebody else than `from` wanted")
+        if self.from_role is not None and self.from_role == self.to_role and self.to is None:
+            raise PolicyError(f"{path}.to_role", "another role than `from_role` wanted")
         _check_days(self.since, self.until, path)
 
 
@@ -71,11 +86,36 @@ class AbsenceSection(Section, frozen=True):
 
 
 class Away(NamedTuple):
-    """A time during which somebody else decides, instants in epoch microseconds; ``to`` is None for nobody named."""
+    """A time during which somebody else decides, instants in epoch microseconds.
+
+    ``to`` and ``to_role`` are both None for nobody named.
+    """
 
     since: int
     until: int
     to: str | None
+    to_role: str | None = None
+
+    @property
+    def handed(self) -> bool:
+        """True when somebody is named."""
+        return self.to is not None or self.to_role is not None
+
+
+class Absent(NamedTuple):
+    """Who is away when: people by their ids, roles by their names, each in order of the start."""
+
+    people: Mapping[str, tuple[Away, ...]]
+    roles: Mapping[str, tuple[Away, ...]]
+
+    def spans(self, person: str | None, role: str | None) -> tuple[Away, ...]:
+        """When a person is away; of a step that asks nobody in person, when its role is handed over."""
+        if person is not None:
+            return self.people.get(person, ())
+        return () if role is None else self.roles.get(role, ())
+
+
+NOBODY = Absent({}, {})
 
 
 class Responsible(NamedTuple):
@@ -88,12 +128,12 @@ class Responsible(NamedTuple):
 
 
 class Authority(NamedTuple):
-    """A compiled approval's answer to who decides. ``away``: by person, in order of their start."""
+    """A compiled approval's answer to who decides."""
 
     matrix: tuple[AuthoritySection, ...]
     fallback: FallbackSection | None
     after: Duration | None
-    away: Mapping[str, tuple[Away, ...]]
+    away: Absent
     bands: tuple[Decimal, ...]
 
     def line(self, amount: Decimal | None, document_type: str | None) -> AuthoritySection | None:
@@ -123,7 +163,7 @@ class Authority(NamedTuple):
     ) -> Responsible:
         """Who has to decide at ``at`` on a step that asked ``asked`` at ``started``."""
         person, route = asked, None if asked is None else SOURCE if by_source else MATRIX
-        if self.fallback is None and not self.away:
+        if self.fallback is None and self.away is NOBODY:
             return Responsible(person, role, route, 0)
         turns: list[int] = []
         if self.fallback is not None and self.after is not None:
@@ -132,20 +172,16 @@ class Authority(NamedTuple):
                 person, role, route = self.fallback.person, self.fallback.role, FALLBACK
             else:
                 turns.append(end)
-        met: set[str | None] = set()
-        while person is not None and person not in met:  # a circle of delegations ends where it began
-            met.add(person)
-            now = None
-            for away in self.away.get(person, ()):
-                if away.since > at:
-                    turns.append(away.since)
-                elif away.until > at and (now is None or (now.to is None and away.to is not None)):
-                    now = away
-                    turns.append(away.until)
+        met: set[tuple[str | None, str | None]] = set()
+        # A circle of delegations ends where it began.
+        while (who := (person, None if person is not None else role)) not in met:
+            met.add(who)
+            now, turn = _now(self.away.spans(person, role), at)
+            turns += turn
             if now is None:
                 break
-            if now.to is not None:
-                person, route = now.to, DELEGATION
+            if now.handed:
+                person, role, route = now.to, now.to_role or role, DELEGATION
             elif self.fallback is not None and route != FALLBACK:
                 person, role, route = self.fallback.person, self.fallback.role, ABSENCE
             else:
@@ -153,14 +189,40 @@ class Authority(NamedTuple):
         return Responsible(person, role, route, min(turns, default=0))
 
 
-NO_AUTHORITY = Authority((), None, None, {}, ())
+NO_AUTHORITY = Authority((), None, None, NOBODY, ())
+
+
+def stand_in(owner: str, away: Absent, at: int) -> str | None:
+    """Who has to act in the place of an owner (a role or a person) at an instant; None for absent, and nobody named."""
+    met: set[str] = set()
+    while owner not in met:
+        met.add(owner)
+        now, _ = _now(away.roles.get(owner) or away.people.get(owner, ()), at)
+        if now is None:
+            break
+        if not now.handed:
+            return None
+        owner = now.to or now.to_role or owner
+    return owner
+
+
+def _now(spans: Sequence[Away], at: int) -> tuple[Away | None, list[int]]:
+    """What holds at an instant (one that names somebody before one that does not), and when that may change."""
+    now, turns = None, []
+    for away in spans:
+        if away.since > at:
+            turns.append(away.since)
+        elif away.until > at and (now is None or (not now.handed and away.handed)):
+            now = away
+            turns.append(away.until)
+    return now, turns
 
 
 def compile_authority(
     matrix: Sequence[AuthoritySection],
     fallback: FallbackSection | None,
     bands: Sequence[Decimal],
-    away: Mapping[str, tuple[Away, ...]],
+    away: Absent,
     path: str,
 ) -> Authority:
     """The authority of an approval. Raises PolicyError."""
@@ -177,16 +239,25 @@ def compile_authority(
 
 def compile_away(
     delegations: Sequence[DelegationSection], absences: Sequence[AbsenceSection], calendar: Calendar
-) -> dict[str, tuple[Away, ...]]:
-    """Who is away when, by person. Raises PolicyError."""
-    found: dict[str, list[Away]] = {}
+) -> Absent:
+    """Who is away when. Raises PolicyError."""
+    people: dict[str, list[Away]] = {}
+    roles: dict[str, list[Away]] = {}
     for i, one in enumerate(delegations):
         one.check(f"$.delegations[{i}]")
-        found.setdefault(one.person, []).append(Away(*_span(one.since, one.until, calendar), one.to))
+        away = Away(*_span(one.since, one.until, calendar), one.to, one.to_role)
+        if one.person is not None:
+            people.setdefault(one.person, []).append(away)
+        elif one.from_role is not None:
+            roles.setdefault(one.from_role, []).append(away)
     for i, absence in enumerate(absences):
         absence.check(f"$.absences[{i}]")
-        found.setdefault(absence.person, []).append(Away(*_span(absence.since, absence.until, calendar), None))
-    return {person: tuple(sorted(spans, key=lambda away: away[:2])) for person, spans in found.items()}
+        people.setdefault(absence.person, []).append(Away(*_span(absence.since, absence.until, calendar), None))
+    return Absent(_in_order(people), _in_order(roles)) if people or roles else NOBODY
+
+
+def _in_order(found: dict[str, list[Away]]) -> dict[str, tuple[Away, ...]]:
+    return {name: tuple(sorted(spans, key=lambda away: away[:2])) for name, spans in found.items()}
 
 
 def _span(since: date, until: date, calendar: Calendar) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import msgspec
 
 from finwatch.domain.calendar import Calendar, day_number
 from finwatch.domain.policy.approvals import ANY_APPROVAL, REVIEWS, ApprovalRule, ApprovalSection, compile_approval
-from finwatch.domain.policy.authority import compile_away
+from finwatch.domain.policy.authority import NOBODY, compile_away, stand_in
 from finwatch.domain.policy.calendars import build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, compile_clock
 from finwatch.domain.policy.conditions import FactKind, check_conditions, matches
@@ -122,6 +123,15 @@ class Policy:
             return self._default
         variant = self._variants.get(company_id)
         return self._company.get(company_id, self._default) if variant is None else variant.calendar_of(None)
+
+    def owner(self, owners: Sequence[str], at: int) -> str:
+        """Who has to act at an instant: the first owner, or who stands in; of one who is absent, the next owner.
+
+        ``owners``: roles, or persons' ids; the first, when all are absent and nobody stands in.
+        """
+        if self._away is NOBODY:
+            return owners[0]
+        return next((found for one in owners if (found := stand_in(one, self._away, at)) is not None), owners[0])
 
     def exceptions_of(self, entity: str) -> dict[str, ExceptionSection]:
         """The exception types that are looked for on an entity."""

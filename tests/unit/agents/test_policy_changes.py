@@ -122,6 +122,22 @@ def test_what_has_stopped_stays_also_when_its_history_is_told_late() -> None:
     assert (corrected.status, corrected.stopped_at) == ("met", at("2026-03-02 15:00"))
 
 
+def test_an_escalation_goes_to_whoever_stands_in_when_it_fires() -> None:
+    days = {"since": "2026-03-05", "until": "2026-03-05"}
+    escalations = [{"after": "1 hours", "owner": "controller"}, {"after": "3 days", "owner": "controller"}]
+    policy = changed(
+        clocks={"bill_validation": {"owner": "7", "target": "3 business days", "escalations": escalations}},
+        delegations=[{"from_role": "controller", "to": "12", **days}],
+        absences=[{"person": "7", **days}],
+    )
+    replay = Replay(documents_stage(type(POLICIES)([policy])), "finance.bill.v1")
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    replay.heartbeat("odoo", at("2026-03-12 12:00"), "log")
+    found = {f.level: f.owner for f in latest(replay.outputs(FINDING), "finding_id").values()}
+    assert found["breach"] == "12", "its owner is away, so it is the next level's, whose role is handed over"
+    assert (found["escalation_1"], found["escalation_2"]) == ("12", "controller")
+
+
 def test_a_clock_that_is_taken_out_ends() -> None:
     replay = documents()
     replay.feed([bill("1", "2026-03-02 09:00")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -92,8 +93,18 @@ SPANS = st.tuples(st.integers(1, 28), st.integers(0, 9)).map(
     lambda s: {"since": f"2026-02-{s[0]:02}", "until": f"2026-03-{s[1] + 1:02}"}
 )
 DELEGATIONS = st.lists(
-    st.tuples(st.sampled_from("345"), st.sampled_from("6789"), SPANS).map(lambda t: {"from": t[0], "to": t[1], **t[2]}),
-    max_size=4,
+    st.one_of(
+        st.tuples(st.sampled_from("345"), st.sampled_from("6789"), SPANS).map(
+            lambda t: {"from": t[0], "to": t[1], **t[2]}
+        ),
+        st.tuples(st.sampled_from("rst"), st.sampled_from("347"), SPANS).map(
+            lambda t: {"from_role": t[0], "to": t[1], **t[2]}
+        ),
+        st.tuples(st.sampled_from("3r"), st.sampled_from("st"), SPANS).map(
+            lambda t: {"from" if t[0] == "3" else "from_role": t[0], "to_role": t[1], **t[2]}
+        ),
+    ),
+    max_size=5,
 )
 
 
@@ -102,12 +113,12 @@ def test_nothing_changes_between_two_turns(delegations: list[dict[str, str]], ho
     away = compile_away(msgspec.convert(delegations, list[DelegationSection]), [], OFFICE)
     authority = compile_authority([], FallbackSection("d", "9", "8 business days"), [], away, "$")
     calendar, started = OFFICE, at("2026-02-02 09:00")
-    for hour in hours:
+    for hour, person in product(hours, ("3", None)):
         now = started + hour * HOUR
-        one = authority.responsible("3", True, "r", started, now, calendar)
+        one = authority.responsible(person, True, "r", started, now, calendar)
         until = one.turn or now + 99 * DAY
         for moment in (now + (until - now) // 2, until - 1):
-            then = authority.responsible("3", True, "r", started, moment, calendar)
+            then = authority.responsible(person, True, "r", started, moment, calendar)
             assert then[:3] == one[:3]
 
 
@@ -116,6 +127,14 @@ def test_nothing_changes_between_two_turns(delegations: list[dict[str, str]], ho
     [
         ([{"from": "1", "to": "1", "since": "2026-01-01", "until": "2026-01-02"}], [], {}, "$.delegations[0].to"),
         ([{"from": "1", "to": "2", "since": "2026-01-03", "until": "2026-01-02"}], [], {}, "$.delegations[0].until"),
+        ([{"to": "2", "since": "2026-01-03", "until": "2026-01-04"}], [], {}, "$.delegations[0]"),
+        ([{"from": "1", "since": "2026-01-03", "until": "2026-01-04"}], [], {}, "$.delegations[0]"),
+        (
+            [{"from_role": "a", "to_role": "a", "since": "2026-01-03", "until": "2026-01-04"}],
+            [],
+            {},
+            "$.delegations[0].to_role",
+        ),
         ([], [{"person": "1", "since": "2026-01-03", "until": "2026-01-02"}], {}, "$.absences[0].until"),
         ([], [], {"bands": [5, 5]}, "$.approvals[0].bands"),
         ([], [], {"matrix": [{"role": "x", "above": 5, "up_to": 5}]}, "$.approvals[0].matrix[0].up_to"),
@@ -126,3 +145,43 @@ def test_what_is_refused(delegations: Any, absences: Any, approval: Any, path: s
     with pytest.raises(PolicyError) as error:
         policy(delegations, absences, **approval)
     assert error.value.path == path
+
+
+def test_a_role_is_handed_over_where_nobody_is_asked_in_person() -> None:
+    days = {"since": "2026-03-04", "until": "2026-03-05"}
+    found = policy(
+        [
+            {"from_role": "head", "to_role": "deputy", **days},
+            {"from_role": "deputy", "to": "8", **days},
+            {"from": "8", "to": "9", "since": "2026-03-05", "until": "2026-03-05"},
+        ]
+    )
+    authority, calendar, started = rule(found), found.calendar_of(None), at("2026-03-02 09:00")
+    seen = []
+    now = started
+    while now:
+        one = authority.responsible(None, False, "head", started, now, calendar)
+        seen.append((one.person, one.role, one.route))
+        now = one.turn
+    assert seen == [
+        (None, "head", None),
+        ("8", "deputy", "delegation"),
+        ("9", "deputy", "delegation"),
+        (None, "head", None),
+    ]
+    # Whom somebody named is asked in person, whatever becomes of the role.
+    assert authority.responsible("3", True, "head", started, at("2026-03-04 12:00"), calendar)[:2] == ("3", "head")
+
+
+def test_an_owner_has_a_stand_in_and_an_absent_one_leaves_it_to_the_next() -> None:
+    days = {"since": "2026-03-04", "until": "2026-03-05"}
+    found = policy(
+        [{"from_role": "head", "to": "8", **days}, {"from": "8", "to_role": "board", **days}],
+        [{"person": "5", **days}],
+    )
+    before, within = at("2026-03-03 12:00"), at("2026-03-04 12:00")
+    assert found.owner(["head", "cfo"], before) == "head"
+    assert found.owner(["head", "cfo"], within) == "board"
+    assert found.owner(["5", "cfo"], before) == "5"
+    assert found.owner(["5", "cfo"], within) == "cfo"
+    assert found.owner(["5"], within) == "5", "nobody else is named"
