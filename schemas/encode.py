@@ -125,9 +125,7 @@ def _date(day: Any) -> bytes:
 
 def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
     bound = 10**precision
-    power = 10**scale
-    # What ten to a power is divided by has few values: a column's amounts have at most `scale` places.
-    factors = {denominator: power // denominator for denominator in _divisors(scale)}
+    factor_of = factors(scale)
     # A document's amount is written with each thing that is said about it: the last one is kept (one assignment, so
     # that two threads may meet here).
     last: tuple[Any, bytes] = (None, b"")
@@ -143,7 +141,7 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
             numerator, denominator = value.as_integer_ratio()
         except (ValueError, OverflowError):
             raise ValueError("not a finite number") from None
-        factor = factors.get(denominator)
+        factor = factor_of.get(denominator)
         if factor is None:
             raise ValueError(f"more than {scale} decimal places: round it first")
         unscaled = numerator * factor
@@ -158,9 +156,13 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], bytes]:
     return encode
 
 
-def _divisors(scale: int) -> list[int]:
-    """Divisors of ten to the power of `scale`."""
-    return [2**twos * 5**fives for twos in range(scale + 1) for fives in range(scale + 1)]
+def factors(scale: int) -> dict[int, int]:
+    """What a numerator is multiplied with to count units of ten to the power of -`scale`, by denominator.
+
+    A number with more places than `scale` has a denominator that is none of these.
+    """
+    divisors = [2**twos * 5**fives for twos in range(scale + 1) for fives in range(scale + 1)]
+    return {divisor: 10**scale // divisor for divisor in divisors}
 
 
 def _double(form: str) -> Callable[[Any], bytes]:
@@ -371,6 +373,19 @@ def _expression(column: Column, annotation: Any, scope: dict[str, Any], index: i
     return None
 
 
+def encode_column(where: str, encode: Callable[[Any], bytes], value: Any) -> bytes:
+    """One column's value. Raises EncodeError, which names the column (`where`) and what is wrong, never the value."""
+    try:
+        return encode(value)
+    except EncodeError:
+        raise
+    except UnicodeEncodeError:
+        raise EncodeError(f"{where}: text that cannot be written as UTF-8") from None
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        reason = "null in a column that has none" if value is None else str(error)
+        raise EncodeError(f"{where}: {reason}") from None
+
+
 def compile_record(node: Node, struct_type: type[msgspec.Struct], prefix: bytes) -> Callable[[Any], bytes]:
     """The encoder of a Struct type for a record, `prefix` before each body.
 
@@ -438,15 +453,7 @@ def compile_record(node: Node, struct_type: type[msgspec.Struct], prefix: bytes)
                 parts.append(encode)
                 continue
             value = getattr(record, column.name)
-            try:
-                parts.append(encode(value))
-            except EncodeError:
-                raise
-            except UnicodeEncodeError:
-                raise EncodeError(f"{name}.{column.name}: text that cannot be written as UTF-8") from None
-            except (TypeError, ValueError, OverflowError, AttributeError) as error:
-                reason = "null in a column that has none" if value is None else str(error)
-                raise EncodeError(f"{name}.{column.name}: {reason}") from None
+            parts.append(encode_column(f"{name}.{column.name}", encode, value))
         return b"".join(parts)
 
     def encode_record(record: Any) -> bytes:

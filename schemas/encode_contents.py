@@ -5,6 +5,7 @@ are the same, and so is what is refused. Moments, dates and amounts of neighbour
 objects or equal ones: their encoded values are kept.
 """
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -12,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from schemas.catalogue import SchemaError
-from schemas.encode import _FEW, _LENGTHS, EncodeError, _array, _not_null, _Texts, _value
+from schemas.encode import _FEW, _LENGTHS, EncodeError, _array, _not_null, _Texts, _value, encode_column, factors
 from schemas.registry import Registry, newest
 from schemas.tree import Column, Node, tree
 
@@ -42,10 +43,59 @@ class _Kept(dict[Any, bytes]):
         return encoded
 
 
+class _KeptDecimals(dict[Any, bytes]):
+    """As `_Kept`, for decimals: most of a bill's amounts are its own, so that the first encoding is what counts.
+
+    What is no decimal, or does not fit, raises; who called tells what it is.
+    """
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        branch = b"\x02" if node.nullable else b""
+        self._bound = 10**node.precision
+        self._factors = factors(node.scale)
+        self._lead = [branch + _LENGTHS[size] for size in range((self._bound.bit_length() >> 3) + 2)]
+
+    def __missing__(self, value: Decimal) -> bytes:
+        numerator, denominator = value.as_integer_ratio()
+        unscaled = numerator * self._factors[denominator]
+        if not -self._bound < unscaled < self._bound:
+            raise OverflowError
+        size = unscaled.bit_length() + 8 >> 3
+        encoded = self._lead[size] + unscaled.to_bytes(size, "big", signed=True)
+        if len(self) >= _KEPT:
+            self.clear()
+        self[value] = encoded
+        return encoded
+
+
+class _KeptBranch(dict[Any, bytes]):
+    """As `_Kept`, for columns that may be null, over the values of those that may not."""
+
+    def __init__(self, plain: "_Kept") -> None:
+        super().__init__()
+        self._plain = plain
+
+    def __missing__(self, value: Any) -> bytes:
+        if len(self) >= _KEPT:
+            self.clear()
+        encoded = self[value] = b"\x02" + self._plain[value]
+        return encoded
+
+
 @lru_cache(256)
-def _kept(node: Node) -> _Kept:
-    """The encoded values of all columns of one type: a bill's total is its residual, and the sum of its lines."""
-    return _Kept(_KINDS[node.kind], _not_null(node, Any, ""), b"\x02" if node.nullable else b"")
+def _kept(node: Node) -> dict[Any, bytes]:
+    """The encoded values of all columns of one type: a bill's total is its residual, and the sum of its lines.
+
+    Asked for values of the one class in `_KINDS` only.
+    """
+    if node.kind == "decimal":
+        return _KeptDecimals(node)
+    if node.nullable:
+        plain = _kept(dataclasses.replace(node, nullable=False))
+        assert isinstance(plain, _Kept)
+        return _KeptBranch(plain)
+    return _Kept(_KINDS[node.kind], _not_null(node, Any, ""), b"")
 
 
 _KINDS: dict[str, type] = {"timestamp": dt.datetime, "date": dt.date, "decimal": Decimal}
@@ -130,15 +180,7 @@ def compile_contents(node: Node, prefix: bytes) -> Callable[[Mapping[str, Any]],
             if column.name not in contents and not column.has_default:
                 raise EncodeError(f"{name}.{column.name} is missing")
             value = contents.get(column.name, column.default)
-            try:
-                parts.append(encode(value))
-            except EncodeError:
-                raise
-            except UnicodeEncodeError:
-                raise EncodeError(f"{name}.{column.name}: text that cannot be written as UTF-8") from None
-            except (TypeError, ValueError, OverflowError, AttributeError) as error:
-                reason = "null in a column that has none" if value is None else str(error)
-                raise EncodeError(f"{name}.{column.name}: {reason}") from None
+            parts.append(encode_column(f"{name}.{column.name}", encode, value))
         return b"".join(parts)
 
     def encode_contents(contents: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """The capture's metrics, bound to its source."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 from finwatch.runtime.metrics import Metrics
@@ -19,14 +20,15 @@ class Figures:
         self.last_event: datetime | None = None
         """Newest `occurred_at` of them."""
 
-    def event(self, event: Event) -> None:
-        """An event was handed over: counted now, in the metric with the next `tell`."""
-        self.published += 1
-        content = event.content
-        self._tally[event.entity, content["op"], content["mode"]] += 1
-        occurred = content["occurred_at"]
-        if isinstance(occurred, datetime) and (self.last_event is None or occurred > self.last_event):
-            self.last_event = occurred
+    def events(self, told: Sequence[Event]) -> None:
+        """Events were handed over: counted now, in the metric with the next `tell`."""
+        if not told:
+            return
+        self.published += len(told)
+        self._tally.update([(one.entity, one.content["op"], one.content["mode"]) for one in told])
+        newest = max(one.content["occurred_at"] for one in told)
+        if self.last_event is None or newest > self.last_event:
+            self.last_event = newest
 
     def tell(self) -> None:
         """Put the events counted into the metric."""

@@ -26,7 +26,7 @@ from producers.odoo.mapping.spec import Child, Fields, Joined, Mapping, Source
 from producers.odoo.politeness import PoliteTransport
 from producers.odoo.tracking import Labels, Tracked, TrackedField
 from producers.odoo.transport import Transport
-from producers.odoo.values import Domain, Row, odoo_moment, ref
+from producers.odoo.values import Domain, Row, odoo_moment, ref, ref_id
 
 CHILD_PAGE = 5000
 ALWAYS_THERE = ("id", "display_name")
@@ -236,7 +236,7 @@ class Reader:
             return set()
         domain = (*child.domain, ("id", "in", sorted(ids)))
         pages = self.pages(child.model, domain, [child.parent], limit=CHILD_PAGE)
-        return {int(parent) for rows in pages for row in rows if (parent := ref(row, child.parent)) is not None}
+        return {parent for rows in pages for row in rows if (parent := ref_id(row, child.parent)) is not None}
 
     def slice(self, mapping: Mapping, after: int, limit: int) -> Batch:
         """At most `limit` documents above an id: their stamps only, or whole where stamps do not tell of changes."""
@@ -274,7 +274,7 @@ class Reader:
             return
         domain = (*child.domain, ("write_date", ">=", odoo_moment(since)))
         for rows in self.pages(child.model, domain, [child.parent], most=CHILD_PAGE):
-            yield {int(parent) for row in rows if (parent := ref(row, child.parent)) is not None}
+            yield {parent for row in rows if (parent := ref_id(row, child.parent)) is not None}
 
     def _document_pages(self, mapping: Mapping, domain: Domain, after: int) -> Iterator[list[Row]]:
         fields = self._wanted(mapping.model, mapping.fields)
@@ -306,25 +306,25 @@ class Reader:
             return
         for rows in self.pages(child.model, [(child.parent, "in", ids), *child.domain], fields, most=CHILD_PAGE):
             for row in rows:
-                parent = ref(row, child.parent)
-                if parent is not None and int(parent) in batch.lines:
-                    batch.lines[int(parent)].setdefault(child.model, []).append(row)
+                of_parent = batch.lines.get(ref_id(row, child.parent) or 0)
+                if of_parent is not None:
+                    of_parent.setdefault(child.model, []).append(row)
 
     def _join(self, batch: Batch, joined: Joined) -> None:
         fields = self._wanted(joined.model, joined.fields)
         if not fields:
             return
         rows_of_it = [row for row in batch.rows if joined.wanted is None or joined.wanted(row)]
-        ids = sorted({int(via) for row in rows_of_it if (via := ref(row, joined.via)) is not None})
-        found: dict[str, Row] = {}
+        ids = sorted({via for row in rows_of_it if (via := ref_id(row, joined.via)) is not None})
+        found: dict[int, Row] = {}
         for start in range(0, len(ids), self._page_size):
             chunk = ids[start : start + self._page_size]
             for rows in self.pages(joined.model, [("id", "in", chunk)], fields, context={"active_test": False}):
-                found.update((str(row["id"]), row) for row in rows)
+                found.update((row["id"], {f"{joined.via}.{name}": row.get(name) for name in fields}) for row in rows)
         for row in rows_of_it:
-            other = found.get(ref(row, joined.via) or "")
+            other = found.get(ref_id(row, joined.via) or 0)
             if other is not None:
-                row.update((f"{joined.via}.{name}", other.get(name)) for name in fields)
+                row.update(other)
 
     def _has_new_picking_type(self, rows: list[Row]) -> bool:
         """Whether a type shows up for the first time: it may be one made since the types were read."""
@@ -360,21 +360,21 @@ class Reader:
                 rows += page
         return [row["id"] for row in rows], self._decoded(rows, self._messages(rows))
 
-    def _messages(self, values: list[Row]) -> dict[str, Row]:
-        ids = sorted({int(one) for row in values if (one := ref(row, "mail_message_id")) is not None})
-        messages: dict[str, Row] = {}
+    def _messages(self, values: list[Row]) -> dict[int, Row]:
+        ids = sorted({one for row in values if (one := ref_id(row, "mail_message_id")) is not None})
+        messages: dict[int, Row] = {}
         for start in range(0, len(ids), self._page_size):
             chunk = ids[start : start + self._page_size]
             for rows in self.pages(tracking.MESSAGE_MODEL, [("id", "in", chunk)], tracking.MESSAGE_FIELDS):
-                messages.update((str(row["id"]), row) for row in rows)
+                messages.update((row["id"], row) for row in rows)
         return messages
 
     def _log_of(self, model: str, ids: list[int]) -> list[Tracked]:
-        messages: dict[str, Row] = {}
+        messages: dict[int, Row] = {}
         domain = [("model", "=", model), ("res_id", "in", ids)]
         for rows in self.pages(tracking.MESSAGE_MODEL, domain, tracking.MESSAGE_FIELDS, most=CHILD_PAGE):
-            messages.update((str(row["id"]), row) for row in rows)
-        message_ids = sorted(int(one) for one in messages)
+            messages.update((row["id"], row) for row in rows)
+        message_ids = sorted(messages)
         changes: list[Tracked] = []
         for start in range(0, len(message_ids), CHILD_PAGE):
             chunk = message_ids[start : start + CHILD_PAGE]
@@ -384,14 +384,20 @@ class Reader:
                 changes.extend(self._decoded(rows, messages))
         return sorted(changes, key=lambda change: (change.at, change.value_id))
 
-    def _decoded(self, values: list[Row], messages: dict[str, Row]) -> list[Tracked]:
+    def _decoded(self, values: list[Row], messages: dict[int, Row]) -> list[Tracked]:
         self._learn_fields(values)
         changes = []
+        served: dict[str, Mapping | None] = {}
         for value in values:
-            message = messages.get(ref(value, "mail_message_id") or "")
-            known = self._fields.get(int(ref(value, "field_id") or 0))
-            mapping = self.mappings.by_model.get(str(message.get("model"))) if message else None
-            if message is None or known is None or mapping is None or not mapping.serves(self.source.version):
+            message = messages.get(ref_id(value, "mail_message_id") or 0)
+            known = self._fields.get(ref_id(value, "field_id") or 0)
+            if message is None or known is None:
+                continue
+            model = str(message.get("model"))
+            if model not in served:
+                served[model] = self._served(model)
+            mapping = served[model]
+            if mapping is None:
                 continue
             try:
                 if known.kind == "selection" and not tracking.is_twin(mapping.model, known.model):
@@ -404,8 +410,12 @@ class Reader:
                 changes.append(change)
         return changes
 
+    def _served(self, model: str) -> Mapping | None:
+        mapping = self.mappings.by_model.get(model)
+        return mapping if mapping is not None and mapping.serves(self.source.version) else None
+
     def _learn_fields(self, values: list[Row]) -> None:
-        ids = {int(one) for row in values if (one := ref(row, "field_id")) is not None} - self._fields.keys()
+        ids = {one for row in values if (one := ref_id(row, "field_id")) is not None} - self._fields.keys()
         if not ids:
             return
         for rows in self.pages(tracking.FIELD_MODEL, [("id", "in", sorted(ids))], tracking.FIELD_FIELDS):

@@ -13,7 +13,7 @@ Pure: reading is the reader's work.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from producers.odoo.accounts import mask_ibans, masked
 from producers.odoo.errors import Malformed
@@ -57,8 +57,7 @@ class TrackedField:
     description: str
 
 
-@dataclass(frozen=True)
-class Tracked:
+class Tracked(NamedTuple):
     """One change of one field, values as keys."""
 
     value_id: int
@@ -172,17 +171,17 @@ def decode(value: Row, message: Row, field: TrackedField, labels: Labels, childr
     if at is None:
         raise Malformed("a tracked message has no time")
     return Tracked(
-        value_id=int(value["id"]),
-        message_id=str(message["id"]),
-        model=model,
-        record_id=record_id,
-        field=f"lines.{field.name}" if field.model != model and field.model in children else field.name,
-        label=label,
-        old=old,
-        new=new,
-        unknown_label=unknown,
-        at=at,
-        actor=ref(value, "create_uid") or ref(message, "create_uid"),
+        int(value["id"]),
+        str(message["id"]),
+        model,
+        record_id,
+        f"lines.{field.name}" if field.model != model and field.model in children else field.name,
+        label,
+        old,
+        new,
+        unknown,
+        at,
+        ref(value, "create_uid") or ref(message, "create_uid"),
     )
 
 
@@ -201,17 +200,16 @@ _EXPENSE_STEP = ("expense_approval", "manager")
 CHANGED = Meaning("changed")
 
 
+_OF_MOVES = {
+    "state": {"posted": Meaning("posted"), "cancel": Meaning("cancelled"), "draft": Meaning("reset")},
+    # in_payment (Enterprise): a payment is registered, the bank has not confirmed it.
+    "payment_state": {"paid": Meaning("paid"), "in_payment": Meaning("payment_requested")},
+}
+
+
 def _move(field: str, old: str | None, new: str | None) -> Meaning:
-    if field == "state":
-        return {
-            "posted": Meaning("posted"),
-            "cancel": Meaning("cancelled"),
-            "draft": Meaning("reset"),
-        }.get(new or "", CHANGED)
-    if field == "payment_state":
-        # in_payment (Enterprise): a payment is registered, the bank has not confirmed it.
-        return {"paid": Meaning("paid"), "in_payment": Meaning("payment_requested")}.get(new or "", CHANGED)
-    return CHANGED
+    known = _OF_MOVES.get(field)
+    return CHANGED if known is None else known.get(new or "", CHANGED)
 
 
 def _purchase_order(field: str, old: str | None, new: str | None) -> Meaning:
@@ -250,24 +248,26 @@ def _expense_report(field: str, old: str | None, new: str | None) -> Meaning:
     }.get(new or "", CHANGED)
 
 
+_OF_PAYMENTS = {
+    "in_process": Meaning("posted"),
+    "posted": Meaning("posted"),
+    "paid": Meaning("paid"),
+    "canceled": Meaning("cancelled"),
+    "cancel": Meaning("cancelled"),
+    "rejected": Meaning("rejected", decision="rejected"),
+    "draft": Meaning("reset"),
+}
+
+
 def _payment(field: str, old: str | None, new: str | None) -> Meaning:
-    if field != "state":
-        return CHANGED
-    return {
-        "in_process": Meaning("posted"),
-        "posted": Meaning("posted"),
-        "paid": Meaning("paid"),
-        "canceled": Meaning("cancelled"),
-        "cancel": Meaning("cancelled"),
-        "rejected": Meaning("rejected", decision="rejected"),
-        "draft": Meaning("reset"),
-    }.get(new or "", CHANGED)
+    return _OF_PAYMENTS.get(new or "", CHANGED) if field == "state" else CHANGED
+
+
+_OF_RECEIPTS = {"done": Meaning("received"), "cancel": Meaning("cancelled")}
 
 
 def _receipt(field: str, old: str | None, new: str | None) -> Meaning:
-    if field != "state":
-        return CHANGED
-    return {"done": Meaning("received"), "cancel": Meaning("cancelled")}.get(new or "", CHANGED)
+    return _OF_RECEIPTS.get(new or "", CHANGED) if field == "state" else CHANGED
 
 
 _MEANINGS = {

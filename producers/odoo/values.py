@@ -42,16 +42,22 @@ def _aware(given: str) -> datetime:
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
-def _short(given: float) -> Decimal | None:
-    """A float of at most six places; None for another."""
-    shown = repr(given)
-    point = shown.find(".")
-    return Decimal(shown) if point > 0 and len(shown) - point <= 7 and "e" not in shown else None
+class _Decimals(dict[float, Decimal | None]):
+    """Floats of at most six places as decimals; None for others. In one function, as most amounts come once."""
+
+    def __missing__(self, given: float) -> Decimal | None:
+        shown = repr(given)
+        point = shown.find(".")
+        made = Decimal(shown) if point > 0 and len(shown) - point <= 7 and "e" not in shown else None
+        if len(self) >= _KEPT:
+            self.clear()
+        self[given] = made
+        return made
 
 
 MOMENTS: Known[str, datetime] = Known(_aware)
 DAYS: Known[str, date] = Known(date.fromisoformat)
-DECIMALS: Known[float, Decimal | None] = Known(_short)
+DECIMALS = _Decimals()
 ZERO, MINUS_ZERO = Decimal("0.0"), Decimal("-0.0")  # equal as keys, not as text, which content hashes are made of
 
 
@@ -65,6 +71,15 @@ def ref(row: Row, field: str) -> str | None:
     if isinstance(value, int):
         return str(value)
     raise Malformed(f"{field} is not a many2one")
+
+
+def ref_id(row: Row, field: str) -> int | None:
+    """Id of a many2one as the number it is."""
+    value = row.get(field)
+    if value.__class__ is list and value and value[0].__class__ is int:
+        return value[0]
+    known = ref(row, field)
+    return None if known is None else int(known)
 
 
 def ref_name(row: Row, field: str) -> str | None:

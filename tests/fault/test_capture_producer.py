@@ -108,7 +108,7 @@ def kill_again_and_again(capturing: Capturing, times: int, seed: int = 7) -> Cou
 
     for number in range(times):
         producer = capturing.start()
-        if times > 5 and number == times // 2:  # from here on it is killed while it streams, mostly
+        if times > 5 and number >= times // 2:  # the other half of the kills is while it streams
             eventually(partial(streams, producer), why=producer.said)
         until = time.monotonic() + random.uniform(0, 1.5)
         while time.monotonic() < until:

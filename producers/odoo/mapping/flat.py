@@ -12,6 +12,7 @@ import textwrap
 import types
 from collections.abc import Callable
 from functools import wraps
+from math import copysign
 from typing import Any, ParamSpec, TypeVar
 
 from producers.odoo import values
@@ -20,10 +21,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _IDS: values.Known[int, str] = values.Known(str)
-_ZEROS = {"0.0": values.ZERO, "-0.0": values.MINUS_ZERO}
 _SHARED: dict[str, Any] = {
     "_ids": _IDS,
-    "_zeros": _ZEROS,
+    "_zero": values.ZERO,
+    "_minus": values.MINUS_ZERO,
+    "_sign": copysign,
     "_days": values.DAYS,
     "_moments": values.MOMENTS,
     "_decimals": values.DECIMALS,
@@ -37,7 +39,10 @@ _WRITTEN_OUT: dict[str, str] = {
         "{call})"
     ),
     "ref_name": f"((_v[1] or None) if {_V}.__class__ is list and len(_v) > 1 and _v[1].__class__ is str else None)",
-    "number": f"(((_decimals[_v] or {{call}}) if _v else _zeros[repr(_v)]) if {_V}.__class__ is float else {{call}})",
+    "number": (
+        "(((_decimals[_v] or {call}) if _v else (_zero if _sign(1.0, _v) > 0 else _minus)) "
+        f"if {_V}.__class__ is float else {{call}})"
+    ),
     "day": f"(_days[_v] if {_V}.__class__ is str else None if _v is False else {{call}})",
     "moment": f"(_moments[_v] if {_V}.__class__ is str else None if _v is False else {{call}})",
     "flag": f"(_v if {_V} is True or _v is False else {{call}})",
@@ -75,6 +80,12 @@ def flatten(function: Callable[P, R]) -> Callable[P, R] | None:
         return None
     definition = parsed.body[0]
     assert isinstance(definition, ast.FunctionDef)
+    arguments = [argument.arg for argument in definition.args.args]
+    stored = {
+        node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    if stored & set(arguments):
+        return None  # the function as written could not be given what this one was
     definition.decorator_list = []
     definition.returns = None
     for argument in definition.args.args:
@@ -83,7 +94,14 @@ def flatten(function: Callable[P, R]) -> Callable[P, R] | None:
     writer.visit(definition)
     if not writer.written_out:
         return None
-    for name in _SHARED:  # as locals: found faster than globals, and nothing is put into the module
+    # In the function itself: a wrapper would cost as much as the calls of a line that are written out.
+    given = [ast.Name(name, ast.Load()) for name in arguments]
+    as_written = ast.Return(ast.Call(ast.Name("_as_written", ast.Load()), [*given], []))
+    # Whatever it is: the function as written tells what is wrong, or takes the value.
+    handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [as_written])
+    definition.body = [ast.Try(definition.body, [handler], [], [])]
+    shared = {**_SHARED, "_as_written": function}
+    for name in shared:  # as locals: found faster than globals, and nothing is put into the module
         definition.args.kwonlyargs.append(ast.arg(name))
         definition.args.kw_defaults.append(ast.Constant(None))
     ast.fix_missing_locations(parsed)
@@ -91,21 +109,11 @@ def flatten(function: Callable[P, R]) -> Callable[P, R] | None:
     exec(compile(parsed, f"<flat {function.__module__}.{function.__name__}>", "exec"), scope)  # noqa: S102  (own source)
     code = scope[function.__name__].__code__
     made = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
-    made.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **_SHARED}
+    made.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **shared}
     return made
 
 
 def flat(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator: the flat function, and behind it the one as written for whatever that cannot take."""
-    fast = flatten(function)
-    if fast is None:
-        return function
-
-    @wraps(function)
-    def mapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return fast(*args, **kwargs)
-        except Exception:  # the function as written tells what it is, or takes the value
-            return function(*args, **kwargs)
-
-    return mapped
+    made = flatten(function)
+    return function if made is None else wraps(function)(made)

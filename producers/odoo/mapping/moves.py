@@ -77,11 +77,13 @@ def line(row: Row) -> dict[str, Any]:
     }
 
 
+@flat
 def invoice_line(row: Row) -> dict[str, Any]:
     """A line of a customer invoice."""
     return {**line(row), "sale_line_ids": refs(row, "sale_line_ids")}
 
 
+@flat
 def bill_line(row: Row, source: Source) -> dict[str, Any]:
     """A line of a bill: it names the order that it bills."""
     order = ref(row, "purchase_order_id")

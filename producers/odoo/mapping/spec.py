@@ -106,8 +106,7 @@ class Review(NamedTuple):
     about: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A mapped row: which entity it is, its company, and the body of its record without the event header."""
 
     entity: str
