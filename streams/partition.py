@@ -82,6 +82,8 @@ class Partition:
         "counts",
         "delete",
         "get",
+        "is_live",
+        "keys_from",
         "kpi_at",
         "kpi_said",
         "kpi_whole_at",
@@ -89,10 +91,10 @@ class Partition:
         "newest",
         "next",
         "partition",
+        "peek",
         "put",
         "rows",
         "saved",
-        "scan",
         "time_of",
         "topic",
     )
@@ -126,7 +128,9 @@ class Partition:
         self.get = rows.get
         self.put = rows.put
         self.delete = rows.delete
-        self.scan = rows.scan
+        self.keys_from = rows.keys_from
+        self.peek = rows.peek
+        self.is_live = rows.is_live
         self.time_of = rows.time_of
         self._stage = stage
         self._encode = encode

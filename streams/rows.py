@@ -85,15 +85,23 @@ class RowStore:
             self.dirty.add(key)
             self.timeline.schedule(key, None)
 
-    def scan(self, prefix: str, type: type[R]) -> Iterator[tuple[str, R]]:
-        """Yield the rows whose key begins with ``prefix``, by key; those stored as bytes as copies of their own.
+    def keys_from(self, prefix: str, after: str = "") -> list[str]:
+        """Return the keys that begin with ``prefix`` and lie behind ``after``, in order."""
+        return sorted(key for key in self._rows if key.startswith(prefix) and key > after)
+
+    def peek(self, key: str, type: type[R]) -> R | None:
+        """Return a row; one that is stored as bytes as a copy of its own.
 
         So a walk over a million rows does not turn them all into objects that stay.
         """
-        for key in sorted(key for key in self._rows if key.startswith(prefix)):
-            row = self._rows.get(key)
-            if row is not None:
-                yield key, _decode(row, type) if isinstance(row, bytes) else cast(R, row)
+        row = self._rows.get(key)
+        if row is None:
+            return None
+        return _decode(row, type) if isinstance(row, bytes) else cast(R, row)
+
+    def is_live(self, source: str) -> bool:
+        """Return whether the source's time follows the wall clock."""
+        return source in self.timeline.wall
 
     def time_of(self, source: str) -> int | None:
         """Return the time of a source; None when it has none yet."""

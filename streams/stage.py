@@ -8,7 +8,7 @@ called from two threads at once (for different partitions), so it must not keep 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -54,11 +54,19 @@ class View(Protocol):
         """Forget the row and its timer; no error when there is none."""
         ...
 
-    def scan(self, prefix: str, type: type[R]) -> Iterator[tuple[str, R]]:
-        """Yield the rows whose key begins with ``prefix``, by key. For rare work: it looks at every row there is.
+    def keys_from(self, prefix: str, after: str = "") -> list[str]:
+        """Return the keys that begin with ``prefix`` and lie behind ``after``, in order.
 
-        What is yielded may be a copy: after changing it, ``put`` it. Rows may be put and deleted meanwhile.
+        For rare work: it looks at every key there is.
         """
+        ...
+
+    def peek(self, key: str, type: type[R]) -> R | None:
+        """Return a row, perhaps as a copy that is kept nowhere: after changing it, ``put`` it."""
+        ...
+
+    def is_live(self, source: str) -> bool:
+        """Return whether the source's time follows the wall clock, and so goes on without an event."""
         ...
 
     def time_of(self, source: str) -> int | None:

@@ -44,6 +44,7 @@ from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
 from streams.agents import tally, windows
 from streams.agents.detector import Change, DocumentDetector, Judged, MasterDetector
 from streams.agents.policies import PolicyBook, Succession
+from streams.agents.replanning import PAUSE, PREFIX, SLICE, Replanning
 from streams.agents.tally import Tally
 from streams.stage import InvalidEvent, View
 
@@ -117,6 +118,9 @@ class DocumentsStage:
             for entity, found in self._detectors.items()
         }
         self._scopes: dict[tuple[str, str, str, str | None], _Scope] = {}
+        # Documents still to be planned anew, by topic, partition and source: their keys, behind which the next slice
+        # begins, and its place among them. Made again from the rows where it does not fit them.
+        self._behind: dict[tuple[str, int, str], tuple[list[str], str, int]] = {}
 
     def _scope(self, view: View, known: Succession, source: str, entity: str, company_id: str | None) -> _Scope:
         key = (known.key, source, entity, company_id)  # partitions may be at different policies
@@ -294,6 +298,12 @@ class DocumentsStage:
             source, _ = windows.source_and_day(key)
             windows.advance(view, key, self._book.current(view, source))
             return
+        if key.startswith(PREFIX):
+            source = key[len(PREFIX) :]
+            replanning = view.get(key, Replanning)
+            if replanning is not None:
+                self._replan(view, source, replanning, now)
+            return
         if key.startswith("p:"):
             if self._book.succession(view, key[2:]).next_start <= now:
                 self._switch(view, key[2:])
@@ -329,20 +339,63 @@ class DocumentsStage:
         for source in touched:
             now = view.time_of(source)
             while now is not None and self._book.succession(view, source).next_start <= now:
-                self._switch(view, source)
+                self._switch(view, source, now)
         return None
 
-    def _switch(self, view: View, source: str) -> None:
+    def _switch(self, view: View, source: str, begins: int | None = None) -> None:
         """Put the source's next policy in force, and plan anew what is open on its documents, one after the other.
 
         A document with nothing to tell is left as it is stored: it goes over with its next event, to the same effect.
+        Of a source that follows the wall clock they are taken in slices, the first at ``begins`` (default: the start of
+        the policy) of the source's time. The time of another stands still when its log has ended: all at once.
         """
         known = self._book.switch(view, source)
-        for key, row in view.scan(f"d:{source}:", DocumentState):
+        self._behind.pop((view.topic, view.partition, source), None)
+        if view.is_live(source):
+            begins = known.starts[known.current] if begins is None else begins
+            self._replan(view, source, Replanning(f"d:{source}:"), begins)
+        else:
+            self._replan_slice(view, source, known, view.keys_from(f"d:{source}:"), 0, None)
+
+    def _replan(self, view: View, source: str, row: Replanning, at: int) -> None:
+        """Take the next slice of documents, at ``at`` of the source's time; the rest has a timer."""
+        place = (view.topic, view.partition, source)
+        found = self._behind.get(place)
+        if found is None or found[1] != row.after:
+            found = (view.keys_from(f"d:{source}:", row.after), row.after, 0)
+        keys, _, begin = found
+        known = self._book.succession(view, source)
+        end = self._replan_slice(view, source, known, keys, begin, SLICE)
+        if end == len(keys):
+            self._behind.pop(place, None)
+            view.delete(PREFIX + source)
+            return
+        row = Replanning(keys[end - 1])
+        self._behind[place] = (keys, row.after, end)
+        view.put(PREFIX + source, row, at + PAUSE)
+
+    def _replan_slice(
+        self, view: View, source: str, known: Succession, keys: Sequence[str], begin: int, most: int | None
+    ) -> int:
+        """Plan documents anew from the place ``begin`` on, ``most`` at most; returns the place after the last.
+
+        Only those count that are not at the policy in force: a list made later, which has new documents in it, is cut
+        at the same places.
+        """
+        taken = 0
+        for place in range(begin, len(keys)):
+            if taken == most:
+                return place
+            key = keys[place]
+            row = view.peek(key, DocumentState)
+            if row is None or row.machine.regime == known.current:
+                continue
+            taken += 1
             if row.machine.waits() or row.exceptions or row.problems:
                 due = row.due
                 if self._catch_up(view, known, key[2:], row) or row.due != due:
                     view.put(key, row, row.due)
+        return len(keys)
 
     def _catch_up(self, view: View, known: Succession, document: str, row: DocumentState) -> bool:
         """Bring a document to the policy in force. Returns True when there was something to tell.

@@ -49,7 +49,9 @@ class MemoryView:
         self.get = rows.get
         self.put = rows.put
         self.delete = rows.delete
-        self.scan = rows.scan
+        self.keys_from = rows.keys_from
+        self.peek = rows.peek
+        self.is_live = rows.is_live
         self.time_of = rows.time_of
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from finwatch.domain.records import Clock, Finding
 from finwatch.runtime.policies import packaged_policy
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
 from streams.agents.registry import documents_stage
+from streams.agents.replanning import PAUSE, SLICE, Replanning
 from streams.agents.replay import Replay
 from streams.partition import Processor
 from tests.unit.agents.test_documents_properties import COMMON, END, interleavings, said
@@ -237,15 +239,22 @@ def with_changes(
     return stream, draw(st.lists(st.integers(0, 40), max_size=4))
 
 
-def run(stream: list[Event | PolicyChange], crashes: list[int] | None = None, keep: str | None = None) -> Replay:
+def run(
+    stream: list[Event | PolicyChange],
+    crashes: list[int] | None = None,
+    keep: str | None = None,
+    timeline: str = "log",
+) -> Replay:
     replay = documents()
+    if timeline != "log":
+        stream = [e if isinstance(e, PolicyChange) else msgspec.structs.replace(e, timeline=timeline) for e in stream]
     for i, event in enumerate(stream):
         if crashes and i in crashes:
             replay.view.restart()
             replay.stage = documents_stage(POLICIES)
         if keep is None or isinstance(event, PolicyChange) or event.document_key == keep:
             replay.feed([event])
-    replay.heartbeat("odoo", END, "log")
+    replay.heartbeat("odoo", END, timeline)
     return replay
 
 
@@ -318,3 +327,46 @@ def _seen(event: Event | PolicyChange) -> int:
 def test_the_shell_moves_every_live_source_before_a_change() -> None:
     """What the shell does with the record is what these tests assume of it."""
     assert Processor(documents_stage(POLICIES))._kinds[PolicyChange] == 7
+
+
+@settings(COMMON, suppress_health_check=list(HealthCheck), max_examples=12)
+@given(with_changes())
+def test_slices_change_nothing_and_a_restarted_worker_goes_on_with_them(
+    case: tuple[list[Event | PolicyChange], list[int]],
+) -> None:
+    """A live source's documents are planned anew one at a time here: other moments, the same in the end."""
+    stream, crashes = case
+    at_once = said(run(stream, timeline="wall"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("streams.agents.documents.SLICE", 1)
+        live, again = run(stream, timeline="wall"), run(stream, crashes, timeline="wall")
+    assert said(live) == at_once
+    assert live.view.outputs == again.view.outputs
+
+
+def test_a_switch_over_many_documents_leaves_time_for_others() -> None:
+    """What is left after the first slice has a timer in the source's time, and an event takes its document along."""
+    replay = documents()
+    count = 2 * SLICE + 10
+    replay.feed(bill(f"{number:05}", "2026-03-02 09:00", timeline="wall") for number in range(count))
+    replay.feed([marker(changed(clocks={"bill_validation": {"target": "4 business days"}}), "2026-03-03 10:00")])
+
+    def planned() -> int:
+        clocks = latest(replay.outputs(CLOCK), "clock_id").values()
+        return sum(c.policy == "bill_validation" and c.replanned_at is not None for c in clocks)
+
+    replay.heartbeat("odoo", at("2026-03-03 10:00"), "wall")
+    assert planned() == SLICE
+    replay.feed([bill(f"{count - 1:05}", "2026-03-03 10:00", timeline="wall", reference="R")])
+    assert planned() == SLICE + 1
+    replay.heartbeat("odoo", at("2026-03-03 10:00") + PAUSE, "wall")
+    assert planned() == 2 * SLICE + 1
+    replay.heartbeat("odoo", at("2026-03-03 10:00") + 2 * PAUSE, "wall")
+    assert planned() == count
+    assert replay.view.get("n:odoo", Replanning) is None
+    assert {
+        c.replanned_at for c in replay.outputs(CLOCK) if isinstance(c, Clock) and c.policy == "bill_validation"
+    } == {
+        None,
+        at("2026-03-03 10:00"),
+    }
