@@ -97,6 +97,7 @@ class Content(Struct, array_like=True, gc=False):
     """A checksum of the lines that relate to an order; 0 without any. Lines alone may change."""
     paper: Paper | None = None
     company_amount: Decimal | None = None  # ``amount`` in the company's currency, of its sign
+    booked: int | None = None  # the day in the books
 
 
 NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
@@ -121,6 +122,7 @@ def _move(event: Any) -> Content:
         event.created_at,
         event.reversed_key,
         company_amount=_of_sign(event.amount_total_company, event.amount_total),
+        booked=event.accounting_date,
     )
 
 

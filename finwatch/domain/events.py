@@ -87,6 +87,7 @@ class _Move(Event, frozen=True):
     created_by: str | None = None
     created_at: int | None = None
     amount_total_company: Decimal | None = None
+    accounting_date: int | None = None
 
 
 class Bill(_Move, frozen=True):
@@ -117,6 +118,16 @@ class Entry(_Move, frozen=True):
     """A journal entry."""
 
     lines: list[EntryLine] = []
+
+
+class Company(Event, frozen=True):
+    """A company's lock dates: up to which day nothing may be posted."""
+
+    fiscalyear_lock_date: int | None = None
+    hard_lock_date: int | None = None
+    period_lock_date: int | None = None
+    purchase_lock_date: int | None = None
+    sale_lock_date: int | None = None
 
 
 class Vendor(Event, frozen=True):
@@ -294,6 +305,7 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.PurchaseOrder": PurchaseOrder,
         "finwatch.Receipt": Receipt,
         "finwatch.Vendor": Vendor,
+        "finwatch.Company": Company,
         "finwatch.Payment": Payment,
         "finwatch.BankAccount": BankAccount,
         "finwatch.ExpenseReport": ExpenseReport,

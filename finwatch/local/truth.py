@@ -340,6 +340,11 @@ KINDS = (
         _simple(LabelKind.ENTRY_ONE_HAND, "entry"),
     ),
     Kind(
+        "entries posted after the lock",
+        ("duties.posted_after_lock",),
+        _simple(LabelKind.POSTED_AFTER_LOCK, "entry"),
+    ),
+    Kind(
         "write-offs made and posted by one hand",
         ("duties.write_off_by_one_hand",),
         _simple(LabelKind.WRITE_OFF_ONE_HAND, "entry"),

@@ -418,11 +418,23 @@ def _prefix(tx: Transaction, row: Row) -> str:
     return f"{code}/{year}/"
 
 
-def post_move(tx: Transaction, move: int) -> None:
-    """`action_post`. The number is the highest in use plus one, so a deleted one comes again."""
+def lock_books(tx: Transaction, day: date | None) -> None:
+    """Set the date up to which nothing may be posted, or take it away."""
+    tx.write("res.company", COMPANY, {"fiscalyear_lock_date": None if day is None else day.isoformat()})
+
+
+def post_move(tx: Transaction, move: int, *, past_lock: bool = False) -> None:
+    """`action_post`. The number is the highest in use plus one, so a deleted one comes again.
+
+    What is dated in a locked period is booked today instead, unless the person has an exception (`past_lock`).
+    """
     row = tx.row("account.move", move)
     if row["state"] != "draft":
         raise user_error("The entry must be in draft to be posted.")
+    lock = tx.row("res.company", COMPANY).get("fiscalyear_lock_date")
+    if lock and str(row["date"]) <= str(lock) and not past_lock:
+        tx.write("account.move", move, {"date": tx.at.date().isoformat()})
+        row = tx.row("account.move", move)
     values: dict[str, Any] = {"state": "posted", "posted_before": True}
     if not row.get("sequence_number"):
         values |= _numbered(tx, row)

@@ -161,6 +161,7 @@ class Company:
             kind = {0: LabelKind.ENTRY_ONE_HAND, 1: LabelKind.WRITE_OFF_ONE_HAND}.get(number % 6)
             self._tell(lambda r, k=kind: self._adjust(r, k))  # type: ignore[misc]
         self._tell(self._own_vendor)
+        self._tell(self._close)
 
     def _tell(self, begin: Callable[[Random], Story]) -> None:
         self._stories += 1
@@ -610,6 +611,27 @@ class Company:
             actions.post_move(tx, entry)
         if kind is not None:
             self._label(kind, "account.move", (entry,), person=str(maker.uid))
+
+    def _close(self, random: Random) -> Story:
+        """Last month is locked; an entry is let past the lock, and for another one the month is opened again."""
+        yield self.hours.after(self._now, random.uniform(70, 78))
+        one, other = random.sample(self.staff.controllers, 2)
+        last = self._today().replace(day=1) - timedelta(days=1)
+        with self._as(one) as tx:
+            actions.lock_books(tx, last)
+        for opened in (False, True):
+            yield self.hours.after(self._now, random.uniform(2, 8))
+            with self._as(one) as tx:
+                if opened:
+                    actions.lock_books(tx, None)
+                entry = actions.journal_entry(tx, last, "Late accrual", round(random.uniform(50, 900), 2))
+            yield self.hours.after(self._now, random.uniform(0.3, 2))
+            with self._as(other) as tx:
+                actions.post_move(tx, entry, past_lock=True)
+            self._label(LabelKind.POSTED_AFTER_LOCK, "account.move", (entry,), opened=str(opened).lower())
+        yield self.hours.after(self._now, random.uniform(0.3, 2))
+        with self._as(one) as tx:
+            actions.lock_books(tx, last)
 
     def _own_vendor(self, random: Random) -> Story:
         """Whoever pays makes a vendor with an account, and pays its bill: others enter and approve it."""

@@ -39,6 +39,7 @@ class LabelKind(StrEnum):
     ENTRY_ONE_HAND = "entry_one_hand"
     WRITE_OFF_ONE_HAND = "write_off_one_hand"
     OWN_VENDOR = "own_vendor"
+    POSTED_AFTER_LOCK = "posted_after_lock"
     UNRECONCILED = "unreconciled"
     TRACKING_DISABLED = "tracking_disabled"
     LATE_COMMIT = "late_commit"

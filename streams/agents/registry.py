@@ -16,6 +16,7 @@ from streams.agents.duties import (
     VendorFacts,
     VendorMaster,
 )
+from streams.agents.locks import BookedDays, LockFacts, PostedFacts
 from streams.agents.orders import OrderChains, OrderFacts
 from streams.agents.relations import RelationsStage
 from streams.stage import Stage
@@ -25,11 +26,18 @@ DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (
     OrderFacts(),
     BillDuties(),
     EntryDuties(),
+    PostedFacts(),
     VendorFacts(),
     PersonFacts(),
 )
-MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(), VendorMaster())
-RELATION_DETECTORS: tuple[RelationDetector, ...] = (DuplicatePairs(), OrderChains(), VendorActivity(), PersonActivity())
+MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(), VendorMaster(), LockFacts())
+RELATION_DETECTORS: tuple[RelationDetector, ...] = (
+    DuplicatePairs(),
+    OrderChains(),
+    VendorActivity(),
+    PersonActivity(),
+    BookedDays(),
+)
 
 
 def documents_stage(policies: PolicySet) -> DocumentsStage:

@@ -242,6 +242,7 @@ def test_every_label_is_accounted_for(world: World) -> None:
         LabelKind.ENTRY_ONE_HAND,
         LabelKind.WRITE_OFF_ONE_HAND,
         LabelKind.OWN_VENDOR,
+        LabelKind.POSTED_AFTER_LOCK,
     }
     assert asked.isdisjoint(UNDETECTED.keys() | HARMLESS.keys())
     assert asked | UNDETECTED.keys() | HARMLESS.keys() == set(LabelKind)

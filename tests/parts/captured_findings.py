@@ -72,6 +72,11 @@ EXPLAINED: Mapping[str, tuple[str, str]] = {
         TRUE,
         "Two orders of the one seeded buyer to one vendor on one day, both under 5,000, above it together.",
     ),
+    "duties.journal_entry_by_one_hand": (
+        TRUE,
+        "The miscellaneous entries of the seed: one controller entered and posted each of them by hand. Entries of "
+        "payments, bank lines and stock are none of them.",
+    ),
     "exceptions.missing_order": (TRUE, "Bills from 1,000 on that name no order: half of the seed was made so."),
     "exceptions.missing_reference": (TRUE, "Posted bills without the vendor's reference."),
     "exceptions.reset_to_draft": (TRUE, "Bills that were set back to draft after posting, as the tracking log says."),

@@ -87,6 +87,17 @@ RULES = book(
         "All bills of a vendor name account 1; a payment goes to account 2.",
     ),
     Rule(
+        "posted_after_lock",
+        DETECTOR,
+        "Posted into a period after it had been locked",
+        "A bill, invoice or entry is booked on a day that its company had locked before it was posted, whether the "
+        "lock stood then, or had been taken away. It was posted when the source's log says so; else when it was made.",
+        ("company.fiscalyear_lock_date", "bill.accounting_date", "invoice", "entry", "transition.state"),
+        ("duties.locks", "duties.lock_days"),
+        "It was posted into a period that was locked.",
+        "September is locked on 8 October; on 12 October an entry of 29 September is posted.",
+    ),
+    Rule(
         "bill_of_blocked_vendor",
         DETECTOR,
         "A bill of a blocked vendor",

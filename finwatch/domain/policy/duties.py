@@ -19,6 +19,8 @@ DUTIES = (
     "maintain_vendor",
 )
 
+_LOCKS = ("fiscalyear_lock_date", "hard_lock_date", "period_lock_date", "purchase_lock_date", "sale_lock_date")
+
 
 def _handling() -> dict[str, Handling]:
     return {
@@ -42,6 +44,9 @@ def _handling() -> dict[str, Handling]:
         ),
         "payment_to_unbilled_account": Handling(
             "high", "treasury", "Find out where the account comes from; stop the payment if that cannot be told."
+        ),
+        "posted_after_lock": Handling(
+            "high", "controller", "Find out who let it past the lock and why; else reverse it into an open period."
         ),
         "bill_of_blocked_vendor": Handling(
             "high", "accounts_payable", "Hold the bill until whoever blocked the vendor has released it."
@@ -68,6 +73,7 @@ class DutiesSection(Section, frozen=True):
     ``exempt``: accounts that are nobody's hand.
 
     ``maintenance_days``: who made or changed a vendor or its account has that duty for so many days after.
+    ``locks``: the lock dates of a company that count, ``lock_days``: how many days up to a lock date are watched.
     ``journal_min_amount``: smaller journal entries may be made and posted by one person.
 
     ``bank_change_days``: a changed or added account is watched that long. ``split_limit``: from this amount an order
@@ -96,6 +102,8 @@ class DutiesSection(Section, frozen=True):
     bank_change_days: int = 10
     maintenance_days: int = 30
     journal_min_amount: Decimal = Decimal(0)
+    locks: tuple[str, ...] = _LOCKS
+    lock_days: int = 400
     split_limit: Decimal | None = Decimal(5000)
     split_days: int = 3
     split_part_percent: Decimal = Decimal(60)
@@ -115,9 +123,19 @@ class DutiesSection(Section, frozen=True):
                     )
             if pair[0] == pair[1]:
                 raise PolicyError(f"{path}.conflicts[{i}]", "two different duties")
-        for name in ("bank_change_days", "maintenance_days", "split_days", "baseline_days", "override_days"):
+        for name in (
+            "bank_change_days",
+            "maintenance_days",
+            "lock_days",
+            "split_days",
+            "baseline_days",
+            "override_days",
+        ):
             if getattr(self, name) < 1:
                 raise PolicyError(f"{path}.{name}", "at least a day")
+        for i, name in enumerate(self.locks):
+            if name not in _LOCKS:
+                raise PolicyError(f"{path}.locks[{i}]", f"no such lock date; known: {', '.join(_LOCKS)}")
         if self.journal_min_amount < 0:
             raise PolicyError(f"{path}.journal_min_amount", "not negative")
         if self.overrides < 2:

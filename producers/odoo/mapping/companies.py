@@ -1,6 +1,6 @@
 """res.company: its lock dates, which 17 and 18 name differently, and what it asks of purchase orders."""
 
-from producers.odoo.mapping.spec import REFERENCE_POLLS, STAMPS, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, day, flag, integer, number, ref, ref_name, text
 
 
@@ -64,6 +64,5 @@ MAPPING = Mapping(
         },
     ),
     context={"active_test": False},
-    poll_every=REFERENCE_POLLS,
     map=document,
 )

@@ -20,7 +20,20 @@ from streams.agents.registry import documents_stage, relations_stage
 from streams.agents.replay import Replay
 from streams.stage import InvalidEvent
 from tests.unit.agents.test_orders import billed, came, ordered, the_bill, the_order, the_receipt
-from tests.unit.agents.world import POLICIES, _event, at, bill, day, entry, latest, moved, order, payment, vendor
+from tests.unit.agents.world import (
+    POLICIES,
+    _event,
+    at,
+    bill,
+    company,
+    day,
+    entry,
+    latest,
+    moved,
+    order,
+    payment,
+    vendor,
+)
 
 LIVE = ("open", "updated")
 ACCOUNT, OTHER = "odoo:bank_account:3", "odoo:bank_account:8"
@@ -101,7 +114,7 @@ def told(events: Iterable[Event], policies: PolicySet = POLICIES) -> tuple[list[
         facts += [
             msgspec.convert(msgspec.to_builtins(one), RelationFact)
             for one in replay.outputs(RELATION)
-            if isinstance(one, Relation) and one.relation in ("order", "vendor", "person")
+            if isinstance(one, Relation) and one.relation in ("order", "vendor", "person", "lock")
         ]
         own += [one for one in replay.outputs(FINDING) if isinstance(one, Finding) and one.detector == "duties"]
     return facts, own
@@ -125,8 +138,9 @@ def under(**fields: Any) -> PolicySet:
     return PolicySet([Policy(msgspec.structs.replace(POLICIES.of("odoo").document, duties=DutiesSection(**fields)))])
 
 
-def own_entry(poster: str = "11", **fields: Any) -> list[Event]:
-    """An entry of user 11 that ``poster`` posted by hand."""
+def own_entry(poster: str = "11", booked: str = "2026-03-05", **fields: Any) -> list[Event]:
+    """An entry of user 11 that ``poster`` posted by hand, booked on a day."""
+    fields["accounting_date"] = day(booked)
     return [
         entry("30", "2026-03-05 10:00", **fields),
         moved("entry", "30", "2026-03-05 11:00", "posted", "draft", "posted", actor=poster),
@@ -193,6 +207,15 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], int]] = {
         ["2 orders to one vendor within 3 days come to 180 % of the limit, each is below it."],
         1,
     ),
+    "posted_after_lock": (
+        [
+            company("2026-03-02 09:00", None),
+            company("2026-03-04 09:00", "2026-02-28"),
+            *own_entry("12", booked="2026-02-27"),
+        ],
+        ["It was posted into a period that was locked."],
+        1,
+    ),
     "bill_of_blocked_vendor": (
         [vendor("7", "2026-01-02 10:00"), vendor("7", "2026-03-02 10:00", purchase_warning="block"), *BILLED],
         ["It was entered while the vendor was blocked."],
@@ -251,6 +274,54 @@ def test_small_entries_may_be_of_one_hand_and_one_set_back_is_no_more() -> None:
     ]
     back = moved("entry", "30", "2026-03-05 12:00", "reset", "posted", "draft", actor="11")
     assert found([*own_entry(), back, entry("30", "2026-03-05 12:00", created_at=at("2026-03-05 10:00"))]) == []
+
+
+OPEN, LOCKED = company("2026-03-01 09:00", None), company("2026-03-04 09:00", "2026-02-28")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [LOCKED, *own_entry("12", booked="2026-03-01")],  # after the lock
+        [company("2026-03-06 09:00", "2026-02-28"), *own_entry("12", booked="2026-02-27")],  # locked when it was posted
+        [OPEN, *own_entry("12", booked="2026-02-27")],
+        [LOCKED, *own_entry("12", booked="2025-01-15")],  # longer ago than is watched
+        [LOCKED, *own_entry("12", booked="2026-02-27")[:1]],  # a draft
+    ],
+)
+def test_what_is_not_posted_after_a_lock(events: list[Event]) -> None:
+    assert found(events) == []
+
+
+def test_a_period_that_was_opened_for_it_had_been_locked() -> None:
+    reopened = company("2026-03-05 10:30", None)
+    again = company("2026-03-05 12:00", "2026-02-28")
+    [finding] = found([OPEN, LOCKED, reopened, *own_entry("12", booked="2026-02-27"), again])
+    assert finding.reasons == ["It was posted into a period that had been locked and was opened again."]
+    assert finding.evidence == [LOCKED.event_id, reopened.event_id, finding.evidence[2]]
+
+
+def test_what_leaves_no_row_in_the_log_was_posted_when_it_was_made_at_the_earliest() -> None:
+    made = own_entry("12", booked="2026-02-27")[2]
+    [finding] = found([LOCKED, made])
+    assert finding.opened_at == at("2026-03-05 10:00")
+    early = msgspec.structs.replace(made, created_at=at("2026-03-03 10:00"))
+    assert found([LOCKED, early]) == [], "it may have been posted before the lock"
+
+
+def test_an_entry_that_is_moved_to_an_open_day_is_told_no_more() -> None:
+    events = own_entry("12", booked="2026-02-27")
+    moved_on = msgspec.structs.replace(
+        events[2], event_id="f" * 32, accounting_date=day("2026-03-06"), occurred_at=at("2026-03-06 09:00")
+    )
+    facts, _ = told([LOCKED, *events, moved_on])
+    assert [one.status for one in judged(facts).values()] == ["retracted"]
+
+
+def test_another_lock_counts_for_its_own_documents_only() -> None:
+    sales = msgspec.structs.replace(LOCKED, fiscalyear_lock_date=None, sale_lock_date=day("2026-02-28"))
+    assert found([sales, *own_entry("12", booked="2026-02-27")]) == []
+    assert found([LOCKED, *own_entry("12", booked="2026-02-27")], under(locks=("hard_lock_date",))) == []
 
 
 def conflicts_of(events: list[Event], policies: PolicySet = POLICIES) -> list[tuple[list[str], list[str]]]:
@@ -419,6 +490,7 @@ def test_small_own_approvals_and_two_of_them_are_no_repeated_overrides() -> None
     [
         ({"conflicts": (("approve_order", "dance"),)}, r"\$\.duties\.conflicts\[0\]"),
         ({"split_days": 0}, r"\$\.duties\.split_days"),
+        ({"locks": ("lock",)}, r"\$\.duties\.locks\[0\]"),
         ({"overrides": 1}, r"\$\.duties\.overrides"),
         ({"split_limit": Decimal(0)}, r"\$\.duties\.split_limit"),
     ],
@@ -443,13 +515,24 @@ def worlds(draw: st.DrawFn) -> list[Event]:
         minute += draw(st.integers(1, 2500))
         when = f"2026-03-{3 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}"
         person = draw(st.sampled_from(["5", "8", "9"]))
-        match draw(st.sampled_from(["change", "vendor", "account", "payment", "bill", "order", "own", "cancel"])):
+        match draw(
+            st.sampled_from(
+                ["change", "vendor", "lock", "entry", "account", "payment", "bill", "order", "own", "cancel"]
+            )
+        ):
             case "change":
                 events.append(renumbered(draw(st.sampled_from(["3", "8"])), when, person))
             case "vendor":
                 blocked = draw(st.sampled_from(["block", "no-message"]))
                 terms = draw(st.sampled_from(["1", "2"]))
                 events.append(vendor("7", when, purchase_warning=blocked, payment_term_id=terms, actor=person))
+            case "lock":
+                events.append(company(when, draw(st.sampled_from([None, "2026-02-15", "2026-02-28"]))))
+            case "entry":
+                booked = day(draw(st.sampled_from(["2026-02-10", "2026-02-20"])))
+                posted_by = moved("entry", "30", when, "posted", "draft", "posted", actor=person)
+                made = at("2026-03-02 10:00")
+                events += [posted_by, entry("30", when, state="posted", accounting_date=booked, created_at=made)]
             case "account":
                 events.append(account("8", when, created_by=person))
             case "payment":

@@ -13,6 +13,7 @@ from msgspec import Struct
 from finwatch.domain.calendar import instant
 from finwatch.domain.events import (
     Bill,
+    Company,
     Entry,
     Event,
     ExpenseReport,
@@ -112,6 +113,13 @@ def vendor(record: str, when: str | int, **fields: Any) -> Vendor:
         "created_at": at("2026-01-02 09:00"),
     }
     found: Vendor = _event(Vendor, "vendor", record, when, {"company_id": None, **body, **fields})
+    return found
+
+
+def company(when: str | int, locked: str | None) -> Company:
+    """Company 1, its books locked up to a day."""
+    until = None if locked is None else day(locked)
+    found: Company = _event(Company, "company", "1", when, {"fiscalyear_lock_date": until})
     return found
 
 

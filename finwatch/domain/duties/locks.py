@@ -1,0 +1,112 @@
+"""What was posted into a period after it had been locked. Days since the epoch; instants in epoch microseconds UTC.
+
+A source refuses that, or moves the document to an open day; so where it happened, somebody was let past the lock, or
+the period was opened for it and locked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from finwatch.domain.documents import CREATED, STATE, Content, Fact
+from finwatch.domain.policy.duties import DutiesSection
+from finwatch.domain.verdicts import Said, Verdict
+
+LOCKS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "fiscalyear_lock_date": frozenset({"bill", "invoice", "entry"}),
+        "hard_lock_date": frozenset({"bill", "invoice", "entry"}),
+        "period_lock_date": frozenset({"bill", "invoice", "entry"}),
+        "purchase_lock_date": frozenset({"bill"}),
+        "sale_lock_date": frozenset({"invoice"}),
+    }
+)
+"""Lock dates of a company (Odoo 17 to 19) and what each holds for. That of tax returns is left out: whether it holds
+for a document depends on its taxes."""
+
+
+class Lock(Struct, array_like=True, gc=False):
+    """A lock date was moved to ``day`` (None: taken away), at ``at`` at the latest."""
+
+    at: int
+    name: str
+    day: int | None
+    event_id: str
+
+
+class Posted(Struct, array_like=True):
+    """A document that was posted on a later day than the one it is booked on."""
+
+    version: int
+    live: bool
+    entity: str
+    at: int
+    event_id: str
+    amount: Decimal | None
+    currency: str | None
+    company_id: str | None
+    company_amount: Decimal | None
+
+
+class BookedDay(Struct, array_like=True):
+    """What is known of one day of a company's books, and what was said."""
+
+    version: int = 0  # of the locks
+    locks: list[Lock] = []
+    documents: dict[str, Posted] = {}
+    said: dict[str, Said] = {}
+
+
+def posted_at(facts: Sequence[Fact], content: Content) -> tuple[int, str]:
+    """When a document was posted, at the earliest: as the log tells, else when it was made. 0: not known.
+
+    What is posted in the transaction that makes it leaves no row in the log.
+    """
+    for fact in reversed(facts):
+        if fact.tracked and fact.field == STATE and fact.after == "posted":
+            return fact.at, fact.event_id
+    made = facts[0] if facts and facts[0].activity == CREATED else None
+    return (0, "") if made is None else (made.at, made.event_id)
+
+
+def judge(day: int, books: BookedDay, settings: DutiesSection) -> Iterator[Verdict]:
+    """Everything that was posted on this day of the books after it had been locked."""
+    for key, one in books.documents.items():
+        if not one.live:
+            continue
+        known: dict[str, Lock] = {}
+        closed: Lock | None = None  # the first that locked the day
+        for lock in books.locks:
+            if lock.at >= one.at:
+                break
+            if one.entity not in LOCKS.get(lock.name, ()) or lock.name not in settings.locks:
+                continue
+            known[lock.name] = lock
+            if closed is None and lock.day is not None and lock.day >= day:
+                closed = lock
+        if closed is None:
+            continue
+        locked = any(lock.day is not None and lock.day >= day for lock in known.values())
+        opened = max((lock for lock in known.values()), key=lambda lock: (lock.at, lock.event_id))
+        yield Verdict(
+            "posted_after_lock",
+            (key,),
+            [key],
+            one.entity,
+            one.company_id,
+            one.at,
+            one.at,
+            [
+                "It was posted into a period that was locked."
+                if locked
+                else "It was posted into a period that had been locked and was opened again."
+            ],
+            list(dict.fromkeys((closed.event_id, *(() if locked else (opened.event_id,)), one.event_id))),
+            one.amount,
+            one.currency,
+            company_amount=one.company_amount,
+        )
