@@ -9,9 +9,10 @@ To have records captured again, from any process:
     publisher = KafkaPublisher(settings.kafka.client_config())
     request_recapture(publisher, settings.kafka.partitions, "odoo", "account.move", [17, 18], now)
 
-Both functions return behind a flush, so what they return stands in the topic. What was asked for is published whatever
-was published before, under the ids it had: a repeat for whoever has it, a repair for whoever lacks it. Of ids that the
-source no longer has, the deletion is published.
+It returns behind a flush, so what it returns stands in the topic. What was asked for is published whatever was
+published before, under the ids it had: a repeat for whoever has it, a repair for whoever lacks it. Of ids that the
+source no longer has, the deletion is published: from what the producer remembers of them, else from what is told to be
+held of them.
 """
 
 import zlib
@@ -24,10 +25,26 @@ import msgspec
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from finwatch.runtime.publisher import Publisher
-from finwatch.runtime.topics import SIGNALS
+from finwatch.runtime.topics import ENTITIES, SIGNALS
 
 MOST_IDS = 1000
 """Ids in one signal; `request_recapture` makes as many signals as it needs."""
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """What a store holds of a record: its `entity` there, the `event_id` of its state, whether it is `deleted` there.
+
+    Needed where the producer remembers nothing of a record, or what it says of it would not be taken for later.
+    """
+
+    entity: str
+    id: int
+    event_id: str = ""
+    deleted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.entity not in ENTITIES:
+            raise ValueError("an entity is one of those that are published")
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +59,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     requested_at: datetime
     domain: list[Any] = []
     ids: list[int] | None = None
+    held: list[Held] = []
 
     def __post_init__(self) -> None:
         if self.requested_at.tzinfo is None:
@@ -91,27 +109,46 @@ def request_snapshot(
     `partitions`: of the topic; `at`: now. Raises ValueError for a domain that is none, PublishFailed.
     """
     request = SnapshotRequest(uuid4().hex, source, model, at, list(domain))
-    _publish(publisher, partitions, [request])
+    ask(publisher, partitions, [request])
     return request.id
 
 
 def request_recapture(
-    publisher: Publisher, partitions: int, source: str, model: str, ids: Iterable[int], at: datetime
+    publisher: Publisher,
+    partitions: int,
+    source: str,
+    model: str,
+    ids: Iterable[int],
+    at: datetime,
+    held: Iterable[Held] = (),
 ) -> list[str]:
     """Ask for records to be read and published again, deletions included; ids of the requests, none for no ids.
 
     Raises ValueError for ids that are none, PublishFailed.
     """
-    wanted = sorted(set(ids))
-    requests = [
-        SnapshotRequest(uuid4().hex, source, model, at, ids=wanted[start : start + MOST_IDS])
-        for start in range(0, len(wanted), MOST_IDS)
-    ]
-    _publish(publisher, partitions, requests)
+    requests = recaptures(source, model, ids, at, held)
+    ask(publisher, partitions, requests)
     return [request.id for request in requests]
 
 
-def _publish(publisher: Publisher, partitions: int, requests: Sequence[SnapshotRequest]) -> None:
+def recaptures(
+    source: str, model: str, ids: Iterable[int], at: datetime, held: Iterable[Held] = ()
+) -> list[SnapshotRequest]:
+    """The requests for given records, as many as it needs. Raises ValueError for ids that are none."""
+    wanted, of_id = sorted(set(ids)), dict[int, list[Held]]()
+    for one in held:
+        of_id.setdefault(one.id, []).append(one)
+    chunks = (wanted[start : start + MOST_IDS] for start in range(0, len(wanted), MOST_IDS))
+    return [
+        SnapshotRequest(
+            uuid4().hex, source, model, at, ids=chunk, held=[one for number in chunk for one in of_id.get(number, ())]
+        )
+        for chunk in chunks
+    ]
+
+
+def ask(publisher: Publisher, partitions: int, requests: Sequence[SnapshotRequest]) -> None:
+    """Write requests to the topic; they stand in it when this returns. Raises PublishFailed."""
     for request in requests:
         value = msgspec.json.encode(request)
         publisher.publish(SIGNALS, request.source, value, partition=partition_of(request.source, partitions))

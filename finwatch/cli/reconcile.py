@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from finwatch.runtime.clock import Clock
     from finwatch.runtime.config import Settings
     from finwatch.runtime.metrics import Metrics
-    from finwatch.runtime.publisher import Publisher
+    from finwatch.runtime.publisher import Gate, Publisher
     from producers.odoo.mapping import Mapping, Mappings
     from producers.odoo.reader import Reader
-    from producers.odoo.repair import Repair, Repaired
     from producers.odoo.transport import Transport
 
 _EVERY = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
@@ -43,7 +42,7 @@ def reconcile(
     ] = False,
     ids: Annotated[bool, typer.Option("--ids", help="Show which documents differ, and in which columns.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Capture again what differs, wait for the store, compare again.")
+        bool, typer.Option("--repair", help="Have captured again what differs, wait for the store, compare again.")
     ] = False,
     publish: Annotated[
         bool, typer.Option("--publish", help="Publish drift as findings, and retract those whose drift is gone.")
@@ -57,10 +56,11 @@ def reconcile(
 ) -> None:
     """Compare Odoo with the store: counts, sums and hashes by model, company and period, down to single documents.
 
-    Reads both sides and changes neither, but for --repair and --publish, which write to the topics. Documents that were
-    written too lately to be in the store for certain are counted apart, as in flight. A document's period is the month
-    of its own date. Odoo and store are those of finwatch capture and finwatch query; FINWATCH_RECONCILE_ROWS_PER_SECOND
-    bounds what is asked of Odoo.
+    Reads both sides and changes neither, but for --publish, which writes findings, and for --repair, which asks the
+    running capture to read again what differs; where none runs, this command takes the source over for that time.
+    Documents that were written too lately to be in the store for certain are counted apart, as in flight. A document's
+    period is the month of its own date. Odoo and store are those of finwatch capture and finwatch query;
+    FINWATCH_RECONCILE_ROWS_PER_SECOND bounds what is asked of Odoo.
 
     Examples: [bold]finwatch reconcile[/], [bold]finwatch reconcile --model bill --period 2026-10 --ids[/],
     [bold]finwatch reconcile --repair[/], [bold]finwatch reconcile --every 1h[/].
@@ -85,13 +85,13 @@ def reconcile(
         outcome = parts.run(wanted, progress=None if json else _progress)
         if publish:
             parts.publish_findings(outcome)
-        repaired: dict[str, Repaired] = {}
+        repaired: Repaired | None = None
         if repair and outcome.drift:
             before = outcome
             repaired = parts.repair(before)
             if not json:
                 _show(before, ids)
-                _show_repaired(repaired)
+                _show_repaired(repaired, parts.settings.odoo.source)
             outcome = parts.run(wanted)
             if publish:
                 parts.publish_findings(outcome)
@@ -101,6 +101,15 @@ def reconcile(
         _show(outcome, ids)
     if outcome.drift:
         raise typer.Exit(ExitCode.DRIFT)
+
+
+class Repaired(NamedTuple):
+    """What was captured again: (documents, deletions) by model, and whether this process did it."""
+
+    models: dict[str, tuple[int, int]]
+    here: bool
+    shown: bool
+    """Whether the store had all of it in time."""
 
 
 class _Wanted(NamedTuple):
@@ -123,6 +132,7 @@ class _Parts:
         reconciler: "Reconciler",
         store: "Client",
         publisher: "Publisher | None",
+        gate: "Gate | None",
         clock: "Clock",
         stop: threading.Event,
     ) -> None:
@@ -130,7 +140,7 @@ class _Parts:
 
         self.settings, self._transport, self._reader, self._reconciler = settings, transport, reader, reconciler
         self._store_side = StoreSide(store, settings.odoo.source, whole=False)
-        self._publisher, self._clock, self._stop = publisher, clock, stop
+        self._publisher, self._gate, self._clock, self._stop = publisher, gate, clock, stop
         self._published: dict[str, Any] = {}
 
     def run(
@@ -187,38 +197,49 @@ class _Parts:
         self._published |= {finding.finding_id: finding for finding in new}
         return len(new)
 
-    def repair(self, outcome: "Outcome") -> "dict[str, Repaired]":
-        """Capture again what differs, and wait until the store has it."""
-        done = self._reconciler.repair(outcome, self._repair(), self._clock.now)
-        if done and not self._reconciler.settled(outcome, done, self.settings.reconcile.repair_seconds):
-            err.print("the store does not show the repair yet: is the sink running?", style="yellow")
-        return done
+    def repair(self, outcome: "Outcome") -> Repaired:
+        """Have captured again what differs, and wait until the store has it."""
+        from producers.odoo.run import recapture
 
-    def _repair(self) -> "Repair":
-        from producers.odoo.records import RecordEncoder
-        from producers.odoo.repair import Repair
-        from schemas.registry import open_registry
-
-        assert self._publisher is not None
-        return Repair(self._reader, self._publisher, RecordEncoder(open_registry(self.settings.registry)))
+        requests = self._reconciler.requests(outcome, self._clock.now())
+        here = recapture(self.settings, self._stop, requests, gate=self._gate)
+        shown = self._reconciler.settled(outcome, self.settings.reconcile.repair_seconds)
+        if not shown:
+            what = (
+                "does the sink run?" if here else "do the producer, which keeps what it is asked for, and the sink run?"
+            )
+            err.print(f"the store does not show the repair yet: {what}", style="yellow")
+        models = {}
+        for model in outcome.models:
+            if differences := model.differences():
+                deletions = sum(one.kind == "gone" for one in differences)
+                models[model.mapping.model] = (len(differences) - deletions, deletions)
+        return Repaired(models, here, shown)
 
     def serve(self, wanted: _Wanted, interval: float, repair: bool) -> None:
         """Compare for ever, with metrics and findings; what passes is waited out, a refused login is raised."""
         from finwatch.cli.reconciling import tell_metrics
         from finwatch.domain.reconciliation import Waiting
+        from finwatch.runtime.admin import BrokerUnavailable
         from finwatch.runtime.health import Health, HealthServer
         from finwatch.runtime.logging import get_logger
         from finwatch.runtime.metrics import Metrics
         from finwatch.runtime.publisher import PublishFailed
         from finwatch.runtime.store import STORE_ERRORS, StoreUnavailable
         from producers.odoo.errors import AccessDenied, OdooError
+        from producers.odoo.readiness import NotReady
+        from producers.odoo.state import StateUnavailable
+        from schemas.registry import RegistryUnavailable
 
         log, metrics = get_logger("reconcile").bind(source=self.settings.odoo.source), Metrics()
         odoo = self.settings.odoo
         # A deletion shows when the sweep comes past: a round, and the time that a large table takes for one.
         waiting = Waiting(2 * odoo.sweep_seconds + odoo.overlap)
         trouble: list[str] = []
-        passing: tuple[type[Exception], ...] = (OdooError, StoreUnavailable, PublishFailed, *STORE_ERRORS)
+        passing: tuple[type[Exception], ...] = (
+            *(OdooError, StoreUnavailable, PublishFailed, *STORE_ERRORS),
+            *(BrokerUnavailable, NotReady, RegistryUnavailable, StateUnavailable),  # of repairs
+        )
         server = HealthServer(
             metrics.registry,
             lambda: Health(not trouble, {"failing": trouble[-1:]}),
@@ -251,11 +272,11 @@ class _Parts:
         finally:
             server.stop()
 
-    def _count_repaired(self, metrics: "Metrics", done: "dict[str, Repaired]") -> None:
+    def _count_repaired(self, metrics: "Metrics", done: Repaired) -> None:
         counter = metrics.counter("reconcile_repaired")
-        for one in done.values():
-            counter.labels(self.settings.odoo.source, "state").inc(one.states)
-            counter.labels(self.settings.odoo.source, "deletion").inc(one.deletions)
+        for states, deletions in done.models.values():
+            counter.labels(self.settings.odoo.source, "state").inc(states)
+            counter.labels(self.settings.odoo.source, "deletion").inc(deletions)
 
 
 @contextmanager
@@ -293,7 +314,8 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
             log,
             of_capture.mappings,
         )
-        publisher = _publisher(settings, stop, opened) if writes else None
+        gate = _gate(settings) if writes else None
+        publisher = _publisher(settings, gate, stop, opened) if writes else None
         source_side = SourceSide(
             reader, clock, whole=lines, rows_per_second=settings.reconcile.rows_per_second, stop=stop
         )
@@ -305,23 +327,27 @@ def _opened(embedded: Any, clock: "Clock", stop: threading.Event, *, lines: bool
             overlap=timedelta(seconds=settings.odoo.overlap),
             stop=stop,
         )
-        yield _Parts(settings, transport, reader, reconciler, client, publisher, clock, stop)
+        yield _Parts(settings, transport, reader, reconciler, client, publisher, gate, clock, stop)
 
 
-def _publisher(settings: "Settings", stop: threading.Event, opened: ExitStack) -> "Publisher":
+def _gate(settings: "Settings") -> "Gate | None":
+    """The back-pressure of an embedded stack, which must run."""
+    if settings.embedded is None:
+        return None
+    if not settings.incarnation:
+        raise Failed(
+            f"no embedded stack runs on {settings.embedded}",
+            "start one there first, or leave --repair and --publish away: comparing alone needs none",
+        )
+    from finwatch.local.embedded import producer_gate
+
+    return producer_gate(settings)
+
+
+def _publisher(settings: "Settings", gate: "Gate | None", stop: threading.Event, opened: ExitStack) -> "Publisher":
     from finwatch.runtime.publisher import KafkaPublisher
     from finwatch.runtime.topics import ENTITY_TOPICS
 
-    gate = None
-    if settings.embedded is not None:
-        if not settings.incarnation:
-            raise Failed(
-                f"no embedded stack runs on {settings.embedded}",
-                "start one there first, or leave --repair and --publish away: comparing alone needs none",
-            )
-        from finwatch.local.embedded import producer_gate
-
-        gate = producer_gate(settings)
     publisher = KafkaPublisher(
         settings.kafka.client_config({"log_level": 0}), gate=gate, gated=frozenset(ENTITY_TOPICS), stop=stop
     )
@@ -418,10 +444,11 @@ def _show_ids(outcome: "Outcome") -> None:
         show_table("", ("model", "period", "what", "document", "columns"), rows, whole=("document",))
 
 
-def _show_repaired(repaired: "dict[str, Repaired]") -> None:
-    states = sum(one.states for one in repaired.values())
-    deletions = sum(one.deletions for one in repaired.values())
-    out.print(f"\ncaptured again: {states} documents, {deletions} deletions; compared once more:\n", style="bold")
+def _show_repaired(repaired: Repaired, source: str) -> None:
+    states = sum(one for one, _ in repaired.models.values())
+    deletions = sum(one for _, one in repaired.models.values())
+    who = f"no producer of {source} runs, so captured here" if repaired.here else f"asked the producer of {source} for"
+    out.print(f"\n{who}: {states} documents, {deletions} deletions; compared once more:\n", style="bold")
 
 
 def _sums(group: Any) -> str:
@@ -434,7 +461,7 @@ def _sums(group: Any) -> str:
     return "; ".join(shown)
 
 
-def _as_json(outcome: "Outcome", ids: bool, repaired: "dict[str, Repaired]") -> dict[str, Any]:
+def _as_json(outcome: "Outcome", ids: bool, repaired: Repaired | None) -> dict[str, Any]:
     def side(one: Any) -> dict[str, Any]:
         return {"count": one.count, "sums": {name: str(amount) for name, amount in one.sums.items()}, "hash": one.hash}
 
@@ -468,8 +495,18 @@ def _as_json(outcome: "Outcome", ids: bool, repaired: "dict[str, Repaired]") -> 
         "unreadable": outcome.unreadable,
         "malformed": outcome.malformed,
         "seconds": round(outcome.seconds, 3),
-        "repaired": {model: vars(one) for model, one in repaired.items()},
+        "repaired": {} if repaired is None else _told(repaired),
         "groups": groups,
+    }
+
+
+def _told(repaired: Repaired) -> dict[str, Any]:
+    return {
+        "by": "this command" if repaired.here else "the running producer",
+        "shown": repaired.shown,
+        "models": {
+            model: {"states": states, "deletions": deletions} for model, (states, deletions) in repaired.models.items()
+        },
     }
 
 

@@ -25,7 +25,7 @@ from finwatch.runtime.clock import Clock, to_micros
 from finwatch.runtime.metrics import Metrics
 from producers.odoo.compared import SourceSide
 from producers.odoo.mapping import Mapping as ModelMapping
-from producers.odoo.repair import Repair, Repaired
+from producers.signals import Held, SnapshotRequest, recaptures
 from sinks.clickhouse.compared import StoreSide
 
 CHUNK = 10_000
@@ -139,22 +139,28 @@ class Reconciler:
         outcome.seconds = self._clock.monotonic() - began
         return outcome
 
-    def repair(self, outcome: Outcome, repair: Repair, now: Callable[[], datetime]) -> dict[str, Repaired]:
-        """Capture again what differs; what was published, by model."""
-        done = {}
+    def requests(self, outcome: Outcome, at: datetime) -> list[SnapshotRequest]:
+        """What a producer is to capture again: the documents that differ, with what the store holds of them."""
+        wanted: list[SnapshotRequest] = []
         for model in outcome.models:
             differences = model.differences()
-            if differences:
-                missing = [one.reference for one in differences if one.kind == "missing"]
-                deleted = self._store_side.deleted(missing) if missing else set()
-                done[model.mapping.model] = repair.apply(model.mapping, differences, now(), deleted)
-        return done
+            missing = [one.reference for one in differences if one.kind == "missing"]
+            deleted = self._store_side.deleted(missing) if missing else set()
+            # What is gone is named with what the store has of it: the producer may have told its end before.
+            held = [
+                Held(one.reference.entity, one.reference.record_id, one.event_id, one.reference in deleted)
+                for one in differences
+                if one.kind == "gone" or one.reference in deleted
+            ]
+            ids = {one.reference.record_id for one in differences}
+            wanted += recaptures(self._source, model.mapping.model, ids, at, held)
+        return wanted
 
-    def settled(self, outcome: Outcome, repaired: Mapping[str, Repaired], seconds: float) -> bool:
-        """Wait until the store shows what was repaired; False when it did not within `seconds`."""
+    def settled(self, outcome: Outcome, seconds: float) -> bool:
+        """Wait until the store shows what was captured again; False when it did not within `seconds`."""
         deadline = self._clock.monotonic() + seconds
         while True:
-            if not any(self._still(model) for model in outcome.models if model.mapping.model in repaired):
+            if not any(self._still(model) for model in outcome.models):
                 return True
             if self._clock.monotonic() >= deadline or self._clock.wait(0.25, self._stop):
                 return False
@@ -165,6 +171,8 @@ class Reconciler:
 
     def _still(self, model: Model) -> bool:
         references = [one.reference for one in model.differences()]
+        if not references:
+            return False
         mine: dict[Reference, Item] = {}
         theirs: dict[Reference, Item] = {}
         self._look_again(model.mapping, references, mine, theirs)

@@ -134,6 +134,9 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "capture_snapshot_seconds", "gauge", "How long a model's last snapshot took.", ("source", "model"), "seconds"
     ),
     MetricSpec("capture_snapshot_requests", "counter", "Requested snapshots, by outcome.", ("source", "outcome")),
+    MetricSpec(
+        "capture_recaptured", "counter", "Records published again because they were asked for.", ("source", "kind")
+    ),
     MetricSpec("capture_requests_waiting", "gauge", "Requested snapshots that are not read wholly.", ("source",)),
     MetricSpec("capture_hints", "counter", "Hints, by what they led to.", ("source", "outcome")),
     MetricSpec("capture_epoch", "gauge", "How often another database was accepted for the source.", ("source",)),
@@ -173,7 +176,9 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "seconds",
     ),
     MetricSpec("reconcile_runs", "counter", "Comparisons: equal, drift, failed.", ("source", "outcome")),
-    MetricSpec("reconcile_repaired", "counter", "Events published to repair drift.", ("source", "kind")),
+    MetricSpec(
+        "reconcile_repaired", "counter", "Documents and deletions asked to be captured again.", ("source", "kind")
+    ),
     # The webhook ingress.
     MetricSpec("webhook_requests", "counter", "Requests answered, by hook and HTTP status.", ("source", "status")),
     MetricSpec(

@@ -5,7 +5,7 @@ The parts: `snapshots`, `streaming`, `rounds` (the sweep), `hinted`, `requested`
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
@@ -261,14 +261,17 @@ class Capture:
         self._renew(parts.memory)
         self._last_retry = self._clock.monotonic()
 
-    def snapshot(self) -> int:
-        """Read every model that was not read wholly before, from where that stopped; number of events published."""
-        return self._snapshot(inf)
+    def snapshot(self, between: Callable[[], None] | None = None) -> int:
+        """Read every model that was not read wholly before, from where that stopped; number of events published.
 
-    def _snapshot(self, seconds_again: float) -> int:
+        `between` is called now and then between two pages.
+        """
+        return self._snapshot(inf, between)
+
+    def _snapshot(self, seconds_again: float, between: Callable[[], None] | None) -> int:
         parts, before = self._ready(), self.published
         parts.streaming.start_log()
-        parts.snapshots.read(seconds_again)
+        parts.snapshots.read(seconds_again, between)
         return self.published - before
 
     def poll(self, now: datetime | None = None) -> int:
@@ -320,9 +323,12 @@ class Capture:
         """Keep requests for snapshots, and the position of signals behind them (None: they came another way)."""
         self._ready().requested.take(requests, refused, position)
 
-    def work_requests(self) -> bool:
-        """Read one page of what was asked for; False when nothing is left to read."""
-        return self._ready().requested.work()
+    def work_requests(self, *, anyway: bool = False) -> bool:
+        """Read one page of what was asked for; False when nothing is left to read.
+
+        A model's first snapshot is waited for; `anyway`: not by requests for given records.
+        """
+        return self._ready().requested.work(anyway=anyway)
 
     def work_hints(self, hints: Iterable[Hint] = ()) -> int:
         """Take hints, read what is due, deliver it; number of events published."""
@@ -433,7 +439,10 @@ class Capture:
                 self.connect()
                 if self._models.stopped and self._clock.monotonic() - self._last_retry > RETRY_STOPPED_SECONDS:
                     self.retry_stopped()
-                self._snapshot(self._settings.poll_interval)
+                self._snapshot(
+                    self._settings.poll_interval,
+                    None if hints is None and signals is None else lambda: self._between_pages(hints, signals),
+                )
                 self.poll()
                 waits = backoff()
                 self._figures.gauge("capture_connected", 1)
@@ -472,15 +481,26 @@ class Capture:
         self._log.warning("Odoo gives no usable answer", error=str(error), retry_seconds=round(wait, 1))
         self._clock.wait(wait, stop)
 
+    def _between_pages(self, hints: Hints | None, signals: Signals | None) -> None:
+        """During a first snapshot, what others ask for of what is behind it; waits for nothing."""
+        if signals is not None:
+            self._take_signals(signals)
+            self.work_requests()
+        if hints is not None:
+            self.work_hints(hints.read(0))
+
+    def _take_signals(self, signals: Signals) -> None:
+        requests, refused = signals.read(0)
+        if requests or refused or self.signal_position is None:
+            self.take_requests(requests, refused, signals.position)
+
     def _between_polls(self, stop: threading.Event, hints: Hints | None, signals: Signals | None) -> None:
         """Until the next poll is due: hints at once, then a page of what was asked for, then waiting for more."""
         until = self._clock.monotonic() + self._settings.poll_interval
         hinted = self._ready().hinted
         while not stop.is_set() and (left := until - self._clock.monotonic()) >= _MOMENT:
             if signals is not None:
-                requests, refused = signals.read(0)
-                if requests or refused or self.signal_position is None:
-                    self.take_requests(requests, refused, signals.position)
+                self._take_signals(signals)
             self._ready().publishing.settle(force=False)
             working = self.work_requests()
             soonest = hinted.due_in()

@@ -62,6 +62,11 @@ def digest(entity: str, content: bytes) -> bytes:
     return _FIRST[entity] + blake2b(content, digest_size=HASH_BYTES - 1).digest()
 
 
+def held_digest(entity: str, event_id: str) -> bytes:
+    """Stands for the content hash of a state that only somebody else remembers, by the id of its event."""
+    return _FIRST[entity] + blake2b(event_id.encode(), digest_size=HASH_BYTES - 1).digest()
+
+
 def entity_of(digest: bytes) -> str:
     """Entity of the document that a content hash was made of."""
     return ENTITIES[digest[0] - 1]

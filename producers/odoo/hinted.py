@@ -3,6 +3,9 @@
 Odoo sends its webhooks before it commits, so the first reading often finds the record as it was, or not at all, or
 still there although it is being deleted. It is then read a few times more with growing waits. After that the hint is
 forgotten: the next polls' windows reach back over it, as they would had there been no hint.
+
+During a first snapshot only what lies behind its cursor is read: a page that was read ahead is never published after a
+newer reading of the same record. Hints of what lies before it wait until the cursor has passed.
 """
 
 from collections.abc import Iterable
@@ -22,6 +25,8 @@ WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0)
 """Seconds before each reading; with a webhook sent before commit the first is nearly always in vain."""
 MOST = 10_000
 """Hints waiting at once; what comes beyond is left to the next poll."""
+LOOK_AGAIN = 0.2
+"""Seconds after which a hint that waits for the snapshot's cursor is looked at again."""
 
 
 @dataclass
@@ -75,8 +80,11 @@ class Hinted:
             if waiting.at <= now:
                 due.setdefault(model, set()).add(record_id)
         published = False
-        for model, ids in due.items():
+        for model, asked in due.items():
             found: set[int] = set()
+            ids = self._behind_cursors(model, asked, now)
+            if not ids:
+                continue
             for mapping in [one for one in self._models.active() if one.model == model]:
                 with self._models.guarded(model):
                     found |= self._read(mapping, ids)
@@ -84,19 +92,34 @@ class Hinted:
                 if mapping not in self._models.active():
                     continue
                 with self._models.guarded(mapping.model):
-                    for line_id in ids:
+                    for line_id in sorted(ids):
                         parents = self._reader.parents_of(child, [line_id])
-                        if parents and self._read(mapping, parents):
+                        if not self._passed(mapping, parents):
+                            self._waiting[model, line_id].at = now + LOOK_AGAIN
+                            ids.discard(line_id)
+                        elif parents and self._read(mapping, parents):
                             found.add(line_id)
             self._count(model, ids, found)
             published = published or bool(found)
         return published
 
+    def _behind_cursors(self, model: str, ids: set[int], now: float) -> set[int]:
+        """Those that can be read now; the others wait for the model's snapshot."""
+        mappings = [one for one in self._models.active() if one.model == model]
+        ready = {one for one in ids if all(self._passed(mapping, [one]) for mapping in mappings)}
+        for record_id in ids - ready:
+            self._waiting[model, record_id].at = now + LOOK_AGAIN
+        return ready
+
+    def _passed(self, mapping: Mapping, ids: Iterable[int]) -> bool:
+        """Whether the model's snapshot has read all of these."""
+        progress = self._memory.progress(mapping.model)
+        if progress is None:
+            return False
+        return progress.snapshot_done or all(one <= progress.last_id for one in ids)
+
     def _read(self, mapping: Mapping, ids: set[int]) -> set[int]:
         """Read documents; ids of those that changed, deletions among them."""
-        progress = self._memory.progress(mapping.model)
-        if progress is None or not progress.snapshot_done:
-            return set()  # its snapshot brings it
         changed: set[int] = set()
         there: set[int] = set()
         for batch in self._reader.by_ids(mapping, ids, with_log=LOG not in self._models.stopped):

@@ -5,6 +5,7 @@ identical events at most and loses none.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
@@ -70,8 +71,21 @@ class Publishing:
         self._restored = Restored()
         self._last_settled = times.monotonic()
         self._last_heartbeat: dict[str, float] = {}
+        self._unstamped: AbstractSet[int] = frozenset()
         self.epoch = 0
         """How often another database was accepted for this source."""
+
+    def again(self, mapping: Mapping, batch: Batch, unstamped: AbstractSet[int] = frozenset()) -> set[int]:
+        """Publish these documents whatever was published before, as a snapshot does; ids of those that are captured.
+
+        `unstamped`: those whose state is published without the source's stamp. Whoever holds a document for deleted
+        would go on taking the deletion for the later word: the source knows no stamp of its coming back.
+        """
+        self._unstamped = unstamped
+        try:
+            return self.batch(mapping, batch, "snapshot", force=True)
+        finally:
+            self._unstamped = frozenset()
 
     def batch(self, mapping: Mapping, batch: Batch, mode: Mode, *, force: bool = False) -> set[int]:
         """Publish what is new of these documents; ids of those whose state was. `force`: all, new or not.
@@ -126,9 +140,10 @@ class Publishing:
             # What it changed is for readers of changes: a snapshot tells states.
             before = self._contents.get(model, record_id) if sighting.op == "u" else None
             differing = changes(before, content) if before is not None else ()
-            states.append(
-                events.state_event(source, model, record_id, document, digest, written_at, sighting, differing)
-            )
+            state = events.state_event(source, model, record_id, document, digest, written_at, sighting, differing)
+            if record_id in self._unstamped:
+                state = state._replace(content={**state.content, "source_write_date": None})
+            states.append(state)
             if document.reviews:
                 self._tell_reviews(reviewed[-1], model, record_id, document, sighting)
             published.add(record_id)
@@ -257,10 +272,17 @@ class Publishing:
                     return document.entity, str(record_id)
         return None
 
-    def gone(self, model: str, record_ids: Iterable[int], mode: Mode = "deleted") -> int:
+    def gone(
+        self,
+        model: str,
+        record_ids: Iterable[int],
+        mode: Mode = "deleted",
+        held: Collection[tuple[int, bytes]] = (),
+    ) -> int:
         """Publish the deletion of records that the source no longer has; number of events published.
 
-        Ids that were never published, or were deleted already, are left out. Ends with a settle.
+        Ids that were never published, or were deleted already, are left out, but for those that somebody holds: (id,
+        content hash of what is held, see `events.held_digest`). Ends with a settle.
         """
         memory, before = self._memory, self._figures.published
         hashes = memory.hashes[model]
@@ -268,10 +290,10 @@ class Publishing:
         self.settle(force=True)
         # 2. Publish the deletions; 3. settle them.
         sighting = Sighting("d", mode, self._settings.timeline, self._times.observed(), self.epoch)
-        for record_id in record_ids:
-            digest = hashes.get(record_id)
-            if digest is None:
-                continue
+        known = [(one, digest) for one in dict.fromkeys(record_ids) if (digest := hashes.get(one)) is not None]
+        named = {(one, events.entity_of(digest)) for one, digest in known}
+        known += [(one, digest) for one, digest in held if (one, events.entity_of(digest)) not in named]
+        for record_id, digest in known:
             content = self._contents.get(model, record_id)
             company, body = (None, {}) if content is None else self._restored.body(events.entity_of(digest), content)
             source = self._reader.source

@@ -335,13 +335,14 @@ class Reader:
 
     # -- the tracking log ---------------------------------------------------------------------------------------
 
-    def log_window(self, since: datetime, seen: Callable[[int], bool]) -> Iterator[tuple[list[int], list[Tracked]]]:
-        """Changes logged since a moment: pages of (ids of all rows not `seen` before, the changes in them)."""
+    def log_window(
+        self, since: datetime, seen: Callable[[int], bool], *, after: int = 0
+    ) -> Iterator[tuple[int, list[int], list[Tracked]]]:
+        """Changes logged since a moment: pages of (last id, ids of all rows not `seen` before, the changes in them)."""
         domain = [("create_date", ">=", odoo_moment(since))]
-        for rows in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, most=CHILD_PAGE):
+        for rows in self.pages(tracking.VALUE_MODEL, domain, tracking.VALUE_FIELDS, after=after, most=CHILD_PAGE):
             fresh = [row for row in rows if not seen(row["id"])]
-            if fresh:
-                yield [row["id"] for row in fresh], self._decoded(fresh, self._messages(fresh))
+            yield rows[-1]["id"], [row["id"] for row in fresh], self._decoded(fresh, self._messages(fresh))
 
     def log_ids(self, after: int, limit: int) -> list[int]:
         """At most `limit` ids of the log above an id, ascending. Raises Malformed."""

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from producers.odoo.errors import OdooError
+from producers.odoo.events import held_digest
 from producers.odoo.figures import Figures
 from producers.odoo.mapping.spec import Mapping
 from producers.odoo.memory import Memory
@@ -94,13 +95,18 @@ class Requested:
             self._memory.put_note(_POSITION, str(position).encode())
         self._publishing.settle(force=True)
 
-    def work(self) -> bool:
-        """One page of the oldest request; False when there is none."""
+    def work(self, *, anyway: bool = False) -> bool:
+        """One page of the oldest request; False when there is none.
+
+        A model's first snapshot is waited for; `anyway`: not by requests for given records.
+        """
         for name, course in self._courses.items():
             mapping = next((one for one in self._models.active() if one.model == course.request.model), None)
             progress = self._memory.progress(course.request.model)
-            if mapping is None or progress is None or not progress.snapshot_done:
-                continue  # stopped for now, or its first snapshot is not whole
+            if mapping is None:
+                continue  # stopped for now
+            if (progress is None or not progress.snapshot_done) and not (anyway and course.request.ids is not None):
+                continue  # its first snapshot is not whole
             try:
                 self._page(name, course, mapping)
             except NO_SUCH as error:
@@ -119,14 +125,23 @@ class Requested:
             course = msgspec.structs.replace(course, last=last)
         batch = self._reader.chunk(mapping, domain, course.after, with_log=LOG not in self._models.stopped)
         if batch.rows:
-            self._publishing.batch(mapping, batch, "snapshot", force=True)
+            revived = {one.id for one in request.held if one.deleted}
+            again = self._publishing.again(mapping, batch, revived)
+            if request.ids is not None:
+                self._figures.count("capture_recaptured", "state", by=len(again))
             course = msgspec.structs.replace(course, after=batch.rows[-1]["id"], rows=course.rows + len(batch.rows))
             self._keep(name, course)
             self._tell(course)
             return
         if request.ids is not None:
             missing = set(request.ids) - self._reader.existing(mapping.model, request.ids)
-            self._publishing.gone(mapping.model, sorted(missing))
+            held = [
+                (one.id, held_digest(one.entity, one.event_id))
+                for one in request.held
+                if one.id in missing and not one.deleted and one.entity in mapping.entities
+            ]
+            deleted = self._publishing.gone(mapping.model, sorted(missing), held=held)
+            self._figures.count("capture_recaptured", "deletion", by=deleted)
         self._end(name)
         self._figures.count("capture_snapshot_requests", "done")
         self._tell(msgspec.structs.replace(course, after=course.last))

@@ -26,14 +26,14 @@ from producers.odoo.accounts import MINIMUM_KEY_BYTES
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.configured import configured
 from producers.odoo.connect import open_transport
-from producers.odoo.fencing import Claim
+from producers.odoo.fencing import AlreadyRunning, Claim
 from producers.odoo.identity import Identity
 from producers.odoo.memory import Memory
 from producers.odoo.politeness import Limits, Manners, PoliteTransport
 from producers.odoo.readiness import check, wait_until_ready
 from producers.odoo.records import RecordEncoder
 from producers.odoo.state import KafkaState, MemoryState, StateStore, StateUnavailable, partition_of, read_state
-from producers.signals import SignalReader, SnapshotRequest, request_snapshot
+from producers.signals import SignalReader, SnapshotRequest, ask, request_snapshot
 from schemas.registry import Registry, open_registry
 
 
@@ -281,6 +281,38 @@ def take_snapshot(
         while not stop.is_set() and capture.work_requests():
             pass
         return capture.published
+
+
+def recapture(
+    settings: Settings, stop: threading.Event, requests: Sequence[SnapshotRequest], *, gate: Gate | None = None
+) -> bool:
+    """Have given records captured again: by the producer that runs, else by this process, which takes the source over.
+
+    True when it was done here and is delivered; False when the running producer was asked, which may take its time and
+    is carried out after a crash too. A producer that starts meanwhile is asked instead. Raises what `run` raises with
+    `once`, Fenced and AlreadyRunning left out.
+    """
+    try:
+        runs = leader(settings) is not None
+    except AlreadyRunning:
+        runs = True
+    if not runs:
+        try:
+            with _process(settings, stop, gate, Metrics()) as process:
+                check(settings.kafka, process.registry)
+                process.lead()
+                process.capture.take_requests(requests, [], None)
+                while not stop.is_set() and process.capture.work_requests(anyway=True):
+                    pass
+                return True
+        except (Fenced, AlreadyRunning):
+            get_logger("capture").info("a producer started meanwhile: it is asked")
+    publisher = KafkaPublisher(settings.kafka.client_config({"log_level": 0}))
+    try:
+        ask(publisher, settings.kafka.partitions, requests)
+    finally:
+        publisher.close()
+    return False
 
 
 def accept_database(settings: Settings) -> Identity:

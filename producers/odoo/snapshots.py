@@ -1,6 +1,7 @@
 """The first reading of everything: by model and id, resumed where it stopped, handing over to streaming with no gap."""
 
-from collections.abc import Generator, Iterable
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from math import inf
 
@@ -17,6 +18,9 @@ from producers.odoo.settings import CaptureSettings
 from producers.odoo.stopping import Models
 from producers.odoo.streaming import LOG
 from producers.odoo.times import Times
+
+BETWEEN = 0.2
+"""Seconds between two looks at what others ask for."""
 
 
 class Snapshots:
@@ -41,14 +45,20 @@ class Snapshots:
         self._settings = settings
         self._figures = figures
         self._log = log
+        self._reading = threading.Lock()
+        """Held by whoever reads: a page ahead, or what is done between two pages."""
+        self._between: Callable[[], None] | None = None
+        self._looked = 0.0
 
-    def read(self, seconds_again: float = inf) -> None:
+    def read(self, seconds_again: float = inf, between: Callable[[], None] | None = None) -> None:
         """All models that lack one, each from where a former reading stopped.
 
         What is read again after a change of the configuration takes turns with the polls of the other models: after
-        `seconds_again` it is left to the next call.
+        `seconds_again` it is left to the next call. `between` is called every `BETWEEN` seconds, between two pages: it
+        may read and publish what is behind the cursors.
         """
         until = self._times.monotonic() + seconds_again
+        self._between, self._looked = between, self._times.monotonic()
         for mapping in self._models.active():
             progress = self._memory.progress(mapping.model)
             if progress is not None and progress.snapshot_done:
@@ -86,6 +96,7 @@ class Snapshots:
                 self._publishing.settle(force=False)
                 self._figures.gauge("capture_snapshot_remaining", max(0, last - progress.last_id), model)
                 self._figures.gauge("capture_snapshot_seconds", self._times.monotonic() - started, model)
+                self._pause()
                 if self._times.monotonic() > until:
                     return
         self._memory.move(model, windows.snapshot_read(progress))
@@ -93,5 +104,21 @@ class Snapshots:
         self._figures.gauge("capture_snapshot_completed", 1, model)
         self._log.info("snapshot read", model=model, last_id=progress.last_id)
 
+    def _pause(self) -> None:
+        if self._between is None or self._times.monotonic() - self._looked < BETWEEN:
+            return
+        with self._reading:  # the page ahead first: a transport serves one thread at a time
+            self._between()
+        self._looked = self._times.monotonic()
+
     def _ahead(self, batches: Iterable[Batch]) -> Generator[Batch, None, None]:
-        return ahead(batches) if self._settings.read_ahead else (batch for batch in batches)
+        one_by_one = self._in_turn(iter(batches))
+        return ahead(one_by_one) if self._settings.read_ahead else one_by_one
+
+    def _in_turn(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+        while True:
+            with self._reading:
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch

@@ -39,8 +39,8 @@ class Streaming:
 
     A poll has a budget of time. What does not fit is left to the next one and never lost: a window that was cut goes
     on behind the last id read, and counts as of the moment when it was begun, so that the window after it reaches back
-    to what changed behind the cut; models that had no turn are first in turn. A process that ends meanwhile begins such
-    a window anew.
+    to what changed behind the cut; models that had no turn are first in turn. The log is cut in the same way. A process
+    that ends meanwhile begins such a window anew.
     """
 
     def __init__(
@@ -80,9 +80,11 @@ class Streaming:
         # 1. The log first: who did it stands on the topic before what it led to.
         self.start_log()
         began = self._times.of_source()
+        log: Window | None = None
         if LOG not in self._models.stopped:
             with self._models.guarded(LOG):
-                self._poll_log(began)
+                log = self._poll_log(began, until)
+        log_cut = LOG in self._cut and LOG not in self._models.stopped
         # 2. Documents by their own stamp, then by their lines'; at least a page of one model, whatever the log took.
         left: list[str] = []
         served = False
@@ -108,13 +110,16 @@ class Streaming:
                 if not whole:
                     self._keep(mapping.model, window)
                     left.append(mapping.model)
-                elif not window.continued:
-                    complete.setdefault(began, []).append(mapping)
-                elif window.began is not None:  # what changed since then, behind the cut, is not published yet
-                    complete.setdefault(window.began, []).append(mapping)
+                    continue
+                # Complete is what its own window and the log's have seen: behind a cut there is more to come.
+                parts = [one for one in (window, log) if one is not None and one.continued]
+                if log_cut or any(one.began is None for one in parts):
+                    continue
+                seen = [one.began for one in parts if one.began is not None]
+                complete.setdefault(min(seen) if seen else began, []).append(mapping)
         self._waiting = left
         self._polls += 1
-        if left:
+        if left or log_cut:
             self._figures.count("capture_polls_cut")
         return complete
 
@@ -127,17 +132,28 @@ class Streaming:
         waited = {model: place for place, model in enumerate(self._waiting)}
         return sorted(self._models.active(), key=lambda mapping: waited.get(mapping.model, len(waited)))
 
-    def _poll_log(self, began: datetime | None) -> None:
+    def _poll_log(self, began: datetime | None, until: float) -> Window:
+        """Read the log's window on, by monotonic time `until`; what is left over is cut as a model's window is."""
         progress = self._memory.progress(LOG)
-        if progress is None:
-            return
-        newest: datetime | None = None
-        since = windows.window_start(progress, self._settings.overlap)
-        for ids, changes in self._reader.log_window(since, self._memory.log.__contains__):
-            newest = max([change.at for change in changes] + ([newest] if newest is not None else []), default=None)
-            self.publish_log(ids, changes, "window")
-            self._publishing.settle(force=False)
-        self._memory.move(LOG, windows.window_read(progress, began, newest))
+        assert progress is not None  # see start_log
+        window = self._cut.pop(LOG, None) or Window(windows.window_start(progress, self._settings.overlap), began)
+        try:
+            for last, ids, changes in self._reader.log_window(
+                window.since, self._memory.log.__contains__, after=window.after
+            ):
+                moments = [change.at for change in changes]
+                window.newest = max(moments if window.newest is None else [window.newest, *moments], default=None)
+                self.publish_log(ids, changes, "window")
+                self._publishing.settle(force=False)
+                window.after = last
+                if self._times.monotonic() > until:
+                    self._keep(LOG, window)
+                    return window
+        except Unavailable:
+            self._keep(LOG, window)
+            raise
+        self._memory.move(LOG, windows.window_read(progress, window.began, window.newest))
+        return window
 
     def publish_log(self, ids: Iterable[int], changes: Iterable[Tracked], mode: Mode) -> None:
         """Publish changes of the log, each with its document, and remember the rows as seen."""

@@ -123,8 +123,10 @@ def test_drift_is_found_drilled_down_repaired_and_its_findings_retracted(
     # Repaired: the store has them again, and the findings are taken back.
     repaired = reconcile(commands, "--repair", "--publish")
     assert repaired["equal"]
-    assert sum(one["states"] for one in repaired["repaired"].values()) == 3
-    assert sum(one["deletions"] for one in repaired["repaired"].values()) == 1
+    done = repaired["repaired"]
+    assert (done["by"], done["shown"]) == ("this command", True)  # nobody captures the source just now
+    assert sum(one["states"] for one in done["models"].values()) == 3
+    assert sum(one["deletions"] for one in done["models"].values()) == 1
     wait_stored(commands)
     closed = client.query("SELECT status, version FROM findings WHERE detector = 'reconciliation'").result_rows
     assert {tuple(row) for row in closed} == {("retracted", 2)} and len(closed) == len(opened)
@@ -169,6 +171,28 @@ def test_a_record_that_the_store_holds_for_deleted_comes_back(world: tuple[Comma
     assert reconcile(commands, "--model", "bank_account", "--repair")["equal"]
     rows = client.query(f"SELECT deleted FROM documents WHERE document_key = '{SOURCE}:bank_account:{account}'")
     assert rows.result_rows == [(False,)]
+
+
+def test_the_running_producer_is_asked(world: tuple[Commands, Client, Database]) -> None:
+    commands, client, db = world
+    producer = commands.start("capture", odoo_poll_interval="300")
+    eventually(lambda: any(line["event"] == "streaming" for line in producer.lines()), why=producer.said)
+    wait_stored(commands)
+    [[lost], [gone]] = client.query(
+        "SELECT document_key FROM documents WHERE entity = 'vendor' AND NOT deleted ORDER BY record_id LIMIT 2"
+    ).result_rows
+    client.command(f"ALTER TABLE document_states DELETE WHERE document_key = '{lost}' SETTINGS mutations_sync=2")
+    with db.lock:  # and nobody told it: the row is not there any more
+        del db.tables["res.partner"].rows[int(gone.rpartition(":")[2])]
+    repaired = reconcile(commands, "--model", "vendor", "--repair", "--publish")
+    assert repaired["equal"]
+    assert repaired["repaired"] == {
+        "by": "the running producer",
+        "shown": True,
+        "models": {"res.partner": {"states": 1, "deletions": 1}},
+    }
+    # The deletion is one that the producer told, from what it remembers; lost in the store, it is told again.
+    assert producer.running and producer.stop() == ExitCode.OK
 
 
 def test_a_process_of_its_own_tells_drift_as_a_metric_and_as_a_finding(

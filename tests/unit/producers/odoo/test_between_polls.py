@@ -15,8 +15,9 @@ from producers.hints import Hint
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.errors import UnknownField
 from producers.odoo.hinted import WAITS
-from producers.signals import SnapshotRequest
-from tests.unit.producers.odoo.fakes import BrokerState, Crash, FakeBroker, FakeOdoo, encode
+from producers.odoo.tracking import FIELD_FIELDS, FIELD_MODEL, MESSAGE_FIELDS, MESSAGE_MODEL, VALUE_FIELDS, VALUE_MODEL
+from producers.signals import Held, SnapshotRequest
+from tests.unit.producers.odoo.fakes import PARTNER_FIELDS, BrokerState, Crash, FakeBroker, FakeOdoo, encode
 from tests.unit.producers.odoo.test_capture import START, capture, names, partner, visible
 
 MODEL = "res.partner"
@@ -179,3 +180,167 @@ def test_what_cannot_be_read_as_asked_is_dropped_and_the_model_goes_on() -> None
     odoo.put(MODEL, partner(1, "on"), START)
     assert subject.poll() == 1
     assert names(broker) == visible(odoo)
+
+
+def deletions(broker: FakeBroker) -> list[tuple[str, str, str]]:
+    return [(one["record_id"], one["op"], one["event_id"]) for one in states(broker) if one["op"] == "d"]
+
+
+def test_what_somebody_holds_that_the_source_lacks_is_told_deleted_again() -> None:
+    """The deletion was published, and lost behind the topics: the producer remembers nothing of the record."""
+    metrics = Metrics()
+    odoo, broker, _, subject = started(3, metrics=metrics)
+    del odoo.tables[MODEL][2]
+    subject.take_requests([request(ids=[2], held=[Held("vendor", 2, "e" * 32)])], [], 1)
+    work_off(subject)
+    [own] = deletions(broker)  # as it would have been without the asking: from what is remembered
+    subject.take_requests([request("r2", ids=[2])], [], 2)
+    work_off(subject)
+    assert deletions(broker) == [own]  # nobody holds it
+    for name in ("r3", "r4"):
+        subject.take_requests([request(name, ids=[2, 3], held=[Held("vendor", 2, "e" * 32)])], [], 3)
+        work_off(subject)
+    told = deletions(broker)[1:]
+    assert [one[:2] for one in told] == [("2", "d")] * 2
+    assert len({one[2] for one in told}) == 1  # the same at every try
+    recaptured = "finwatch_capture_recaptured_total"
+    count = metrics.registry.get_sample_value
+    assert count(recaptured, {"source": "erp", "kind": "deletion"}) == 3
+    assert count(recaptured, {"source": "erp", "kind": "state"}) == 2
+
+
+def test_what_is_held_for_deleted_comes_back_without_its_stamp() -> None:
+    _, broker, _, subject = started(2)
+    before = states(broker)
+    subject.take_requests([request(ids=[1, 2], held=[Held("vendor", 1, "e" * 32, True)])], [], 1)
+    work_off(subject)
+    again = states(broker)[len(before) :]
+    assert [one["source_write_date"] for one in again] == [None, before[1]["source_write_date"]]
+    assert [one["event_id"] for one in again] == [one["event_id"] for one in before]
+    # Only what was asked for, and only then.
+    subject.take_requests([request("r2", ids=[1])], [], 2)
+    work_off(subject)
+    assert states(broker)[-1]["source_write_date"] is not None
+
+
+def test_given_records_may_be_asked_for_before_the_first_snapshot() -> None:
+    odoo, broker, clock = FakeOdoo(START), FakeBroker(), ManualClock(START)
+    for number in (1, 2, 3):
+        odoo.put(MODEL, partner(number, f"P{number}"), START - timedelta(hours=1))
+    subject = capture(odoo, broker, clock)
+    subject.take_requests([request(ids=[2])], [], 1)
+    assert not subject.work_requests()
+    while subject.work_requests(anyway=True):
+        pass
+    assert [one["record_id"] for one in states(broker)] == ["2"]
+    subject.snapshot()
+    assert sorted(one["record_id"] for one in states(broker)) == ["1", "2", "3"]
+
+
+class Slow(FakeOdoo):
+    """Every answer takes a while."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(START)
+        self.clock = clock
+
+    def search_read(self, *given: Any, **options: Any) -> Any:
+        self.clock.wait(0.3, threading.Event())
+        return super().search_read(*given, **options)
+
+
+@pytest.mark.parametrize("read_ahead", [False, True])
+def test_hints_are_served_during_the_first_snapshot(read_ahead: bool) -> None:
+    """Behind the cursor at once, before it when the cursor has passed; nothing older is published after the newer."""
+    clock, broker = ManualClock(START), FakeBroker()
+    odoo = Slow(clock)
+    for number in range(1, 21):
+        odoo.put(MODEL, partner(number, f"P{number}"), START - timedelta(hours=1))
+    subject = capture(odoo, broker, clock, read_ahead=read_ahead)
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        told: list[Hint] = []
+        for number in (1, 2 * looks, 2 * looks + 1, 2 * looks + 3, 20):  # behind the cursor, about it, at the end
+            if number <= 20:
+                odoo.put(MODEL, partner(number, f"new {looks}"), START)
+                told.append(hint(number))
+        subject.work_hints(told)
+        last = {one["record_id"]: one for one in states(broker)}
+        assert (last["1"]["name"], last["1"]["mode"]) == (f"new {looks}", "webhook")
+
+    subject.snapshot(look)
+    assert looks >= 8
+    for _ in WAITS:
+        clock.wait(10.0, threading.Event())
+        subject.work_hints()
+    assert names(broker) == visible(odoo)
+    assert subject.poll() == 0
+    ids = [content["event_id"] for _, content in broker.records()]
+    assert len(ids) == len(set(ids))
+
+
+class Chatty(FakeOdoo):
+    """A server with a tracking log whose pages take a second each."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        fields = {
+            MODEL: PARTNER_FIELDS,
+            VALUE_MODEL: (*VALUE_FIELDS, "create_date"),
+            MESSAGE_MODEL: MESSAGE_FIELDS,
+            FIELD_MODEL: FIELD_FIELDS,
+        }
+        super().__init__(START, fields)
+        self.clock = clock
+        field = {"id": 5, "name": "name", "model": MODEL, "ttype": "char", "field_description": "Name"}
+        self.put(FIELD_MODEL, field, START)
+
+    def chat(self, number: int, record_id: int) -> None:
+        at = {"create_date": f"{self.now:%Y-%m-%d %H:%M:%S}", "create_uid": [7, "Ana"]}
+        message = {"id": number, "model": MODEL, "res_id": record_id, "date": at["create_date"], **at}
+        self.put(MESSAGE_MODEL, message, self.now)
+        value = {"id": number, "field_id": [5, "Name"], "mail_message_id": [number, "m"], **at}
+        self.put(VALUE_MODEL, {**value, "old_value_char": "a", "new_value_char": f"b{number}"}, self.now)
+
+    def search_read(self, model: str, *given: Any, **options: Any) -> Any:
+        if model == VALUE_MODEL:
+            self.clock.wait(1.0, threading.Event())
+            self.now = self.clock.now()
+        return super().search_read(model, *given, **options)
+
+
+def test_the_logs_window_keeps_the_budget_of_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.odoo.reader.CHILD_PAGE", 2)
+    clock, broker, metrics = ManualClock(START), FakeBroker(), Metrics()
+    odoo = Chatty(clock)
+    odoo.put(MODEL, partner(1, "P1"), START)
+    options: dict[str, Any] = {"sweep_interval": 0.0, "heartbeat_interval": 0.0, "read_ahead": False}
+    subject = capture(odoo, broker, clock, poll_budget=2.0, metrics=metrics, **options)
+    subject.snapshot()
+    logged_at = odoo.now
+    for number in range(1, 41):
+        odoo.chat(number, 1)
+
+    def told() -> list[str]:
+        transitions = [content for name, content in broker.records() if name == "finwatch.Transition"]
+        return [one["new_value"] for one in transitions if one["mode"] == "tracking"]
+
+    polls = 0
+    while len(told()) < 40:
+        began = clock.monotonic()
+        subject.poll()
+        polls += 1
+        assert clock.monotonic() - began <= 2.0 + 2.0  # the page under way
+        if len(told()) < 40:  # what is behind the cut is not said to be there
+            assert all(content["at"] <= logged_at for content in broker.heartbeats())
+        if polls == 3:
+            odoo.chat(41, 1)  # while it is cut: ahead of it
+        assert polls < 30
+    assert polls > 5
+    for _ in range(30):
+        subject.poll()
+    assert told() == [f"b{number}" for number in range(1, 42)]  # each once, in order
+    assert (metrics.registry.get_sample_value("finwatch_capture_polls_cut_total", {"source": "erp"}) or 0) > 5
+    assert max(content["at"] for content in broker.heartbeats()) > logged_at
