@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from finwatch.runtime.topics import HINTS
 
@@ -67,7 +67,11 @@ class HintReader:
             topic = self._consumer.list_topics(HINTS, timeout=10).topics[HINTS]
             if topic.error is not None:
                 raise KafkaException(topic.error)
-            self._consumer.assign([TopicPartition(HINTS, number, OFFSET_END) for number in topic.partitions])
+            # The ends are taken now, as numbers: what is written before the first read is not to be missed.
+            places = [TopicPartition(HINTS, number) for number in topic.partitions]
+            for place in places:
+                place.offset = self._consumer.get_watermark_offsets(place, timeout=10)[1]
+            self._consumer.assign(places)
         except KafkaException:
             self._consumer.close()
             raise

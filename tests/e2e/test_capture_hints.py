@@ -104,6 +104,36 @@ def test_a_change_is_on_its_topic_within_a_second_of_its_commit(capturing: Captu
     assert producer.stop() == 0
 
 
+def test_a_deletion_is_on_its_topic_within_a_second_of_its_commit(capturing: Capturing, hooks: Hooks) -> None:
+    producer = capturing.start()
+    eventually(lambda: any(line["event"] == "streaming" for line in producer.lines()), why=producer.said)
+    orders = capturing.database.tables[MODEL].ids[-12:]
+    seconds: list[float] = []
+    for number, order in enumerate(orders):
+        key = f"erp:purchase_order:{order}"
+        hooks.tell(order)
+        if number % 2:
+            time.sleep(0.3)  # the transaction takes its time: the first readings are too early
+        with capturing.database.begin() as tx:
+            tx.unlink(MODEL, order)
+        committed = time.time()
+
+        def there(key: str = key) -> bool:
+            capturing.captured.read(0.01)
+            return capturing.captured.states().get(key, {}).get("op") == "d"
+
+        eventually(there, 60, producer.said)
+        seconds.append(time.time() - committed)
+        told = capturing.captured.states()[key]
+        assert told["mode"] == "webhook"
+        assert told["state"] is not None  # the last content is known: it was published lately
+    print(f"\ndeletion to topic by a hint: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s")
+    assert statistics.median(seconds) < 1.0
+    assert sorted(seconds)[-2] < 2.0
+    assert capturing.captured.repeats() == {}
+    assert producer.stop() == 0
+
+
 def test_a_running_producer_reads_again_what_the_command_asks_for(capturing: Capturing) -> None:
     producer = capturing.start()
     eventually(lambda: any(line["event"] == "streaming" for line in producer.lines()), why=producer.said)

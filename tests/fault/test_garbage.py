@@ -139,7 +139,15 @@ class Produced:
 
     def __init__(self, bootstrap: str) -> None:
         self._producer = ck.Producer(
-            {"bootstrap.servers": bootstrap, "message.max.bytes": 4_000_000, "linger.ms": 5, "log_level": 0}
+            {
+                "bootstrap.servers": bootstrap,
+                "message.max.bytes": 4_000_000,
+                # Else a batch that is sent again (a topic made a moment ago) lands behind those that followed it, and
+                # what lands behind the end of a log has no time left in which its deadlines could pass.
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "log_level": 0,
+            }
         )
         self.bad: dict[tuple[str, int], Bad] = {}
         self.good: Counter[str] = Counter()
@@ -271,11 +279,8 @@ def test_everything_good_is_processed_and_everything_bad_is_a_dead_letter(
     assert {tuple(keys) for (keys,) in pairs} == {
         tuple(sorted((f"odoo:bill:{2 * n}", f"odoo:bill:{2 * n + 1}"))) for n in everyone
     }
-    breached = "SELECT DISTINCT toUInt32(record_id) FROM clocks WHERE entity = 'bill' AND status = 'breached'"
-    eventually(
-        lambda: {number for (number,) in store.ask(breached)} == everyone,
-        why=lambda: f"clocks: {store.ask('SELECT record_id, version, status, partition, offset FROM clocks')}",
-    )
+    late = store.ask("SELECT DISTINCT toUInt32(record_id) FROM clocks WHERE entity = 'bill' AND status = 'breached'")
+    assert {number for (number,) in late} == everyone
 
     # Both still run, and no value stands in what they wrote.
     for command in (sink, worker):
