@@ -137,6 +137,11 @@ class OdooSettings(_Group):
     contents_mb: int = Field(
         32, ge=0, description="MB of last contents held, for the values before a change and of what was deleted."
     )
+    warm_rows: int = Field(
+        20_000,
+        ge=0,
+        description="Documents read again after a start, between the polls, for the values before their next change.",
+    )
     timeout: float = Field(60.0, gt=0)
     account_key: SecretStr = Field(SecretStr(""), description="Key of the keyed hash over bank account numbers.")
     custom: Path | None = Field(

@@ -39,6 +39,7 @@ from producers.odoo.stopping import Models
 from producers.odoo.streaming import LOG, Streaming
 from producers.odoo.times import Times
 from producers.odoo.transport import Transport
+from producers.odoo.warming import Warming
 from producers.signals import SnapshotRequest
 
 RETRY_STOPPED_SECONDS = 600.0
@@ -90,6 +91,7 @@ class _Parts:
     rounds: Rounds
     hinted: Hinted
     requested: Requested
+    warming: Warming
 
 
 class Capture:
@@ -197,6 +199,7 @@ class Capture:
             Rounds(reader, memory, publishing, streaming, models, times, settings, figures, log),
             Hinted(reader, memory, publishing, models, times, figures),
             Requested(reader, memory, publishing, models, times, figures, log),
+            Warming(reader, memory, publishing, models, settings.warm_rows),
         )
         self._renew(memory)
         figures.gauge("capture_connected", 1)
@@ -495,14 +498,14 @@ class Capture:
             self.take_requests(requests, refused, signals.position)
 
     def _between_polls(self, stop: threading.Event, hints: Hints | None, signals: Signals | None) -> None:
-        """Until the next poll is due: hints at once, then a page of what was asked for, then waiting for more."""
+        """Until the next poll is due: hints at once, a page of what was asked for, of what is lacked, then waiting."""
         until = self._clock.monotonic() + self._settings.poll_interval
         hinted = self._ready().hinted
         while not stop.is_set() and (left := until - self._clock.monotonic()) >= _MOMENT:
             if signals is not None:
                 self._take_signals(signals)
             self._ready().publishing.settle(force=False)
-            working = self.work_requests()
+            working = self.work_requests() or self._ready().warming.work()
             soonest = hinted.due_in()
             wait = 0.0 if working else min(left, left if soonest is None else soonest)
             if hints is not None:

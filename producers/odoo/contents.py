@@ -51,6 +51,11 @@ class Contents:
         """Encoded content; None when it is not held."""
         return self._held.get((model, record_id))
 
+    @property
+    def room(self) -> bool:
+        """Whether it holds so little that nothing will have to leave for some time."""
+        return self.size < 0.9 * self._most
+
     def put(self, model: str, record_id: int, content: bytes) -> None:
         """Hold a content that was published."""
         self.forget(model, record_id)

@@ -272,6 +272,29 @@ class Publishing:
                     return document.entity, str(record_id)
         return None
 
+    @property
+    def room(self) -> bool:
+        """Whether more contents can be held without others leaving."""
+        return self._contents.room
+
+    def holds(self, model: str, record_id: int) -> bool:
+        """Whether it is known what a document said last."""
+        return self._contents.get(model, record_id) is not None
+
+    def hold(self, mapping: Mapping, batch: Batch) -> None:
+        """Remember what these documents said last: those that read as what was published last, and no others."""
+        seen = self._memory.hashes[mapping.model]
+        for row in batch.rows:
+            try:
+                document = mapping.map(row, batch.lines.get(row["id"], {}), self._reader.source)
+            except Malformed:
+                continue  # the reading that publishes says so
+            if document is None:
+                continue
+            content = encoded(document)
+            if seen.get(row["id"]) == events.digest(document.entity, content):
+                self._contents.put(mapping.model, row["id"], content)
+
     def gone(
         self,
         model: str,

@@ -62,6 +62,7 @@ def capture_settings(settings: Settings) -> CaptureSettings:
             sweep_recent=timedelta(seconds=odoo.sweep_recent),
             sweep_deletions=odoo.sweep_deletions,
             contents=odoo.contents_mb * 2**20,
+            warm_rows=odoo.warm_rows,
             mappings=configured(odoo),
         )
     except ValueError as error:

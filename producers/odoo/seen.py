@@ -62,18 +62,32 @@ class _Slots:
         """How many ids with a value lie above one."""
         return sum(1 for _ in self.between(record_id, None))
 
+    def newest(self, most: int) -> list[int]:
+        """The largest ids with a value, descending, `most` of them at most."""
+        found: list[int] = []
+        for number in sorted(self._buckets, reverse=True):
+            if len(found) >= most:
+                break
+            found += reversed(list(self._in_bucket(number, 0)))
+        return found[:most]
+
     def between(self, after: int, last: int | None) -> Iterator[int]:
         """Ids with a value above `after` and up to `last` (None: to the end), ascending."""
         for number in sorted(self._buckets):
             first = number * self.PER_BUCKET
             if first + self.PER_BUCKET <= after or (last is not None and first > last):
                 continue
-            bucket = self._buckets[number]
-            for slot in range(max(0, after + 1 - first), self.PER_BUCKET):
-                if last is not None and first + slot > last:
+            for one in self._in_bucket(number, max(0, after + 1 - first)):
+                if last is not None and one > last:
                     break
-                if any(bucket[slot * self.WIDTH : (slot + 1) * self.WIDTH]):
-                    yield first + slot
+                yield one
+
+    def _in_bucket(self, number: int, slot: int) -> Iterator[int]:
+        """Ids with a value in a bucket from a slot on, ascending."""
+        bucket, first, width = self._buckets[number], number * self.PER_BUCKET, self.WIDTH
+        for at in range(slot, self.PER_BUCKET):
+            if any(bucket[at * width : (at + 1) * width]):
+                yield first + at
 
     def take_dirty(self) -> dict[int, bytes]:
         """Buckets that changed since the last call."""

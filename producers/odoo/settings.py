@@ -18,7 +18,8 @@ class CaptureSettings:
     empty to ask the server. `sweep_interval`: seconds between the beginnings of two rounds of the sweep, 0 for
     none; `sweep_rows`: how many rows a poll spends on it; `sweep_recent`: see producers.odoo.sweep;
     `sweep_deletions`: share of a slice that may be missing before deletions are withheld. `poll_budget`: seconds of
-    one poll, 0 for as many as it takes. `contents`: bytes of last contents held for `before`; 0 for none.
+    one poll, 0 for as many as it takes. `contents`: bytes of last contents held for `before`; 0 for none;
+    `warm_rows`: how many documents are read for them after a start, 0 for none.
     """
 
     source: str
@@ -39,6 +40,7 @@ class CaptureSettings:
     sweep_recent: timedelta = timedelta(hours=1)
     sweep_deletions: float = 0.1
     contents: int = 32 * 2**20
+    warm_rows: int = 20_000
     poll_budget: float = 0.0
     mappings: Mappings = SHIPPED
 
@@ -51,8 +53,8 @@ class CaptureSettings:
             raise ValueError("the sweep's interval and rows must be positive, its share of deletions within 0 and 1")
         if self.poll_budget < 0:
             raise ValueError("the time budget of a poll must be positive, or 0 for none")
-        if self.contents < 0:
-            raise ValueError("the bytes of contents held must be positive, or 0 for none")
+        if self.contents < 0 or self.warm_rows < 0:
+            raise ValueError("contents held and rows read for them must be positive, or 0 for none")
         unknown = set(self.models) - self.mappings.by_model.keys()
         if unknown:
             raise ValueError(f"no mapping for {', '.join(sorted(unknown))}")

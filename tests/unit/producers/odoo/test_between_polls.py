@@ -344,3 +344,65 @@ def test_the_logs_window_keeps_the_budget_of_a_poll(monkeypatch: pytest.MonkeyPa
     assert told() == [f"b{number}" for number in range(1, 42)]  # each once, in order
     assert (metrics.registry.get_sample_value("finwatch_capture_polls_cut_total", {"source": "erp"}) or 0) > 5
     assert max(content["at"] for content in broker.heartbeats()) > logged_at
+
+
+class Stopping:
+    """Hints that never come; after a number of looks it is over."""
+
+    def __init__(self, looks: int, stop: threading.Event) -> None:
+        self._looks, self._stop = looks, stop
+
+    def read(self, seconds: float) -> list[Hint]:
+        self._looks -= 1
+        if self._looks <= 0:
+            self._stop.set()
+        return []
+
+
+def restarted(odoo: FakeOdoo, broker: FakeBroker, looks: int = 20, **given: Any) -> Capture:
+    """A second life that has been between two polls for a while."""
+    stop = threading.Event()
+    subject = capture(odoo, broker, ManualClock(START), sweep_interval=0.0, **given)
+    subject.run(stop, hints=Stopping(looks, stop))
+    return subject
+
+
+def test_after_a_restart_the_values_before_a_change_are_known() -> None:
+    odoo, broker, _, _ = started(5)
+    subject = restarted(odoo, broker)
+    odoo.put(MODEL, partner(2, "changed"), START)
+    del odoo.tables[MODEL][3]
+    assert subject.work_hints([hint(2), hint(3)]) == 2
+    by_id = {one["record_id"]: one for one in states(broker)}
+    assert [(one["field"], one["old"], one["new"]) for one in by_id["2"]["changes"]] == [("name", '"P2"', '"changed"')]
+    assert (by_id["3"]["op"], by_id["3"]["name"]) == ("d", "P3")
+
+
+def test_what_changed_while_it_was_down_has_no_before_and_is_told_once() -> None:
+    odoo, broker, _, _ = started(3)
+    odoo.put(MODEL, partner(2, "while down"), START)
+    subject = restarted(odoo, broker)
+    told = [one for one in states(broker) if one["record_id"] == "2"]
+    assert [one["name"] for one in told] == ["P2", "while down"]
+    assert told[-1]["changes"] == []  # not known, and nothing is guessed
+    assert subject.poll() == 0
+
+
+@pytest.mark.parametrize("given", [{"warm_rows": 0}, {"contents": 0}])
+def test_nothing_is_read_for_it_when_told_so(given: dict[str, Any]) -> None:
+    odoo, broker, _, _ = started(5)
+    calls: list[Any] = []
+    original = odoo.search_read
+    odoo.search_read = lambda *args, **options: calls.append(args) or original(*args, **options)  # type: ignore
+    restarted(odoo, broker, **given)
+    assert not [args for args in calls if args[0] == MODEL and any(term[:2] == ("id", "in") for term in args[1])]
+
+
+def test_newest_first_and_no_more_than_told() -> None:
+    odoo, broker, _, _ = started(6)
+    subject = restarted(odoo, broker, warm_rows=2)
+    for number in (6, 4):
+        odoo.put(MODEL, partner(number, f"changed {number}"), START)
+    subject.work_hints([hint(6), hint(4)])
+    by_id = {one["record_id"]: one for one in states(broker)}
+    assert by_id["6"]["changes"] and not by_id["4"]["changes"]
