@@ -157,6 +157,7 @@ class PurchaseOrder(Event, frozen=True):
     created_by: str | None = None
     created_at: int | None = None
     amount_total_company: Decimal | None = None
+    vendor_vat: str | None = None
     currency_rate: float | None = None
     lines: list[OrderLine] = []
 

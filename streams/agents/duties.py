@@ -19,7 +19,7 @@ from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.people import Override, Person, Request
 from finwatch.domain.duties.rules import RULES
 from finwatch.domain.duties.vendors import Account, BankChange, Billing, Block, Payment, Record, Vendor
-from finwatch.domain.events import BankAccount, Event, RelationFact, Transition
+from finwatch.domain.events import BankAccount, Event, Feedback, PurchaseOrder, RelationFact, Transition
 from finwatch.domain.events import Payment as PaymentEvent
 from finwatch.domain.events import Vendor as VendorEvent
 from finwatch.domain.findings import Subject
@@ -62,6 +62,7 @@ class Told(Struct, omit_defaults=True):
     hands: dict[str, str] = {}
     company_amount: Decimal | None = None
     blocks: list[Block] = []
+    firm: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(Told)
@@ -193,7 +194,7 @@ class PersonFacts:
                 asked and content.amount is not None and people.is_part(content.amount, change.policy.document.duties)
             )
             if asked and content.created_at is not None:
-                told = Told(content.created_at, person)
+                told = Told(content.created_at, person, firm=_firm(change.event))
                 key = f"{PERSON}:{subject.source}:{person}"
                 _send(change, PERSON, f"q:{subject.document_key}", key, told)
             else:
@@ -212,6 +213,13 @@ class PersonFacts:
             _send(change, PERSON, row_key, f"{PERSON}:{subject.source}:{person}", told)
         else:
             _send(change, PERSON, row_key, "", None)
+
+
+def _firm(event: Event | Feedback) -> str | None:
+    """The vendor's tax number as an order tells it, however it is written."""
+    if not isinstance(event, PurchaseOrder) or event.vendor_vat is None:
+        return None
+    return "".join(letter for letter in event.vendor_vat.upper() if letter.isalnum()) or None
 
 
 def _payment(change: Change) -> Told | None:
@@ -551,6 +559,7 @@ class PersonActivity:
                 fact.company_id,
                 event_id,
                 told.company_amount,
+                told.firm,
             )
         else:
             person.overrides[fact.document_key] = Override(

@@ -27,6 +27,7 @@ class Request(Struct, array_like=True):
     company_id: str | None
     event_id: str
     company_amount: Decimal | None = None
+    firm: str | None = None  # the vendor's tax number: several records may be one firm's
 
 
 class Override(Struct, array_like=True):
@@ -84,7 +85,7 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
     by_vendor: dict[tuple[str | None, str | None], list[tuple[str, Request]]] = {}
     for _, key, one in live:
         if one.amount is not None and is_part(one.amount, settings):
-            by_vendor.setdefault((one.vendor, one.currency), []).append((key, one))
+            by_vendor.setdefault((one.firm or one.vendor, one.currency), []).append((key, one))
     window = settings.split_days * DAY
     for group in by_vendor.values():
         start = 0
@@ -101,6 +102,7 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
                 continue
             share = f"{total * 100 / limit:.0f} %"
             last = together[-1][1]
+            records = {one.vendor for _, one in together}
             yield Verdict(
                 "split_orders",
                 (name, together[0][0]),
@@ -111,7 +113,8 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
                 last.at,
                 [
                     f"{len(together)} orders to one vendor within {settings.split_days} days come to {share} of the "
-                    "limit, each is below it."
+                    "limit, each is below it.",
+                    *(["The vendor has several records with one tax number."] if len(records) > 1 else []),
                 ],
                 [one.event_id for _, one in together],
                 total,

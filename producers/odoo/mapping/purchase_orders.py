@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Joined, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, moment, number, real, ref, ref_name, refs, text
 
 LINE = Child(
@@ -97,6 +97,7 @@ def document(row: Row, lines: Lines, _source: Source) -> Document:
         "currency_rate": real(row, "currency_rate"),
         "payment_term_id": ref(row, "payment_term_id"),
         "received_at": moment(row, "effective_date"),
+        "vendor_vat": text(row, "partner_id.vat"),  # a contact has its firm's
         "lines": [line(one) for one in lines.get(LINE.model, ()) if not one.get("display_type")],
     }
     return Document("purchase_order", ref(row, "company_id"), body)
@@ -131,5 +132,6 @@ MAPPING = Mapping(
         {18: ("amount_total_cc",), 19: ("amount_total_cc",)},
     ),
     children=(LINE,),
+    joined=(Joined("res.partner", "partner_id", Fields(("vat",))),),
     map=document,
 )

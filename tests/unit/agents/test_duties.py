@@ -464,6 +464,18 @@ def test_what_is_no_split(events: list[Event]) -> None:
     assert found(events) == []
 
 
+def test_records_of_one_tax_number_are_one_vendor() -> None:
+    parts = [
+        part("1", "2026-03-02 10:00", 4500, vendor="7", vendor_vat="NL 1234.56.789 B01"),
+        part("2", "2026-03-02 15:00", 4500, vendor="8", vendor_vat="nl123456789b01"),
+    ]
+    [finding] = found(parts)
+    assert (finding.rule, len(finding.document_keys)) == ("split_orders", 2)
+    assert finding.reasons[1:] == ["The vendor has several records with one tax number."]
+    assert found([parts[0], part("2", "2026-03-02 15:00", 4500, vendor="8", vendor_vat="NL1")]) == []
+    assert found([part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500, vendor="8")]) == []
+
+
 def test_what_a_person_always_does_is_no_split() -> None:
     split = [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500)]
     usual = [part(str(n), f"2026-02-{n - 9:02d} 10:00", 4500, vendor=str(n)) for n in range(10, 35)]
