@@ -40,6 +40,8 @@ def parse_document_key(key: str) -> DocumentKey:
 
 def deterministic_id(*parts: object) -> str:
     """32 hex characters of a SHA-256 over the parts, in order."""
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return _digest(parts[0])  # joined by whoever makes many
     return _digest(_SEPARATOR.join(map(str, parts)))
 
 
