@@ -12,13 +12,15 @@ from decimal import Decimal
 
 from finwatch.domain.duplicates import similarity as like
 from finwatch.domain.duplicates.evidence import Bill, has_reference
-from finwatch.domain.duplicates.references import reference
+from finwatch.domain.duplicates.references import reference, shape
 from finwatch.domain.policy import DuplicatesSection
 
 RELATION = "duplicate_bill"
 VENDOR, AMOUNT = "v", "a"
 """The two sides. What a bill's rows are kept under, so that a partition that has both keys keeps them apart."""
-NUMBER_BLOCK, ORDER_BLOCK, BARE_BLOCK, AMOUNT_BLOCK = "n:", "o:", "w:", "m:"
+NUMBER_BLOCK, ORDER_BLOCK, BARE_BLOCK, AMOUNT_BLOCK, DATE_BLOCK, SHAPE_BLOCK = "n:", "o:", "w:", "m:", "y:", "s:"
+GATHERED = (BARE_BLOCK, SHAPE_BLOCK)
+"""Blocks whose bills are not compared with one another, but may together be another."""
 _TELLING = 6  # letters and digits from which a reference tells by itself, whoever the vendor is
 
 
@@ -48,10 +50,13 @@ def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]
         if has_reference(bill, settings):
             assert bill.reference is not None
             found.append(f"{NUMBER_BLOCK}{bill.vendor}:{like.number(bill.reference)}")
+            found.append(f"{SHAPE_BLOCK}{bill.vendor}:{shape(bill.reference)}")
         else:
             found.append(f"{BARE_BLOCK}{bill.vendor}")
         if bill.order:
             found.append(f"{ORDER_BLOCK}{bill.vendor}:{bill.order}")
+        if bill.date is not None:
+            found.append(f"{DATE_BLOCK}{bill.vendor}:{bill.date}")
         found.append(f"{AMOUNT_BLOCK}{bill.vendor}:{whole(bill.amount or Decimal())}:{bill.currency}")
         return tuple(found)
     if has_reference(bill, settings):

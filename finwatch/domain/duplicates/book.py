@@ -28,14 +28,16 @@ from finwatch.domain.duplicates import similarity as like
 from finwatch.domain.duplicates.blocks import (
     AMOUNT_BLOCK,
     BARE_BLOCK,
+    GATHERED,
     NUMBER_BLOCK,
     ORDER_BLOCK,
+    SHAPE_BLOCK,
     VENDOR,
     names,
     whole,
 )
-from finwatch.domain.duplicates.evidence import ALONE, REFUND, SAME_PAPER, Bill, Context, Verdict, compare
-from finwatch.domain.duplicates.splits import Group, bare_splits, splits
+from finwatch.domain.duplicates.evidence import ALONE, QUARTER, REFUND, SAME_PAPER, Bill, Context, Verdict, compare
+from finwatch.domain.duplicates.splits import Group, gathered_splits, splits
 from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.identity import group_finding_id
 from finwatch.domain.policy import DuplicatesSection
@@ -43,6 +45,8 @@ from finwatch.domain.policy import DuplicatesSection
 R = TypeVar("R", bound=Struct)
 OPEN, UPDATED, DISMISSED, RETRACTED = "open", "updated", "dismissed", "retracted"
 _COUNT_BITS = 20
+RARE = 12
+"""So many bills that a vendor writes in one way are rare; one more, and it is the vendor's own way."""
 
 
 class Rows(Protocol):
@@ -94,10 +98,20 @@ class Entry(Struct, array_like=True):
 
 
 class Members(Struct, array_like=True):
-    """A block: when each of its bills was entered, by document key, and the splits that were found in it."""
+    """A block: when each of its bills was entered, by document key, and the splits that were found in it.
+
+    ``full``: a block of a way of writing that turned out to be the vendor's own. It holds nothing from then on.
+    """
 
     entered: dict[str, int] = {}
     splits: list[str] = []
+    full: bool = False
+
+
+class Shapes(Struct, array_like=True):
+    """The blocks of a vendor's rare ways of writing references: what may be parts of another bill."""
+
+    names: list[str] = []
 
 
 class Notes(Struct, array_like=True):
@@ -155,6 +169,7 @@ class Book:
         self._least = settings.report_at if least is None else least
         self._entry = f"m:{source}:{side}:"
         self._block = f"b:{source}:{side}:"
+        self._shapes = f"w:{source}:{side}:"
         self._note = f"c:{source}:{side}:"
         self._group = f"p:{source}:{side}:"
         self._learned = f"f:{source}:{side}:"
@@ -192,8 +207,8 @@ class Book:
                 self._leave(name, key)
         met = {}
         for name in now:
-            met[name] = self._join(name, key, bill.created_at, name not in was)
-            if not name.startswith(BARE_BLOCK):
+            met[name] = self._join(name, bill, name not in was)
+            if not name.startswith(GATHERED):
                 pairs.update(_pair(key, other) for other in met[name] if other != key)
         touched = dict.fromkeys((*was, *now))
         # 3. What it says of others: the bill that it credits, and how often its amount is billed.
@@ -207,16 +222,20 @@ class Book:
         for pair in sorted(pairs):
             self._decide_pair(pair)
         if self._side == VENDOR:
-            bare = dict.fromkeys(f"{BARE_BLOCK}{one.vendor}" for one in (old, bill) if one is not None)
-            self._decide_splits([*bare, *(name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK)))])
+            vendors = dict.fromkeys(one.vendor for one in (old, bill) if one is not None)
+            gathered = [name for vendor in vendors for name in self._gathered(vendor)]
+            self._decide_splits(gathered + [name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
         return list(self._said.values())
 
     # -- blocks --
 
-    def _join(self, name: str, key: str, entered: int, new: bool) -> dict[str, int]:
+    def _join(self, name: str, bill: Bill, new: bool) -> dict[str, int]:
+        key, entered = bill.key, bill.created_at
         members = self._rows.get(self._block + name, Members)
         if members is None:
             members = Members()
+        if name.startswith(SHAPE_BLOCK):
+            return self._write(name, members, bill) if new else members.entered
         if new:
             members.entered[key] = entered
             if len(members.entered) > self._settings.block_cap:
@@ -225,11 +244,35 @@ class Book:
             self._rows.put(self._block + name, members)
         return members.entered if key in members.entered else {}
 
+    def _write(self, name: str, members: Members, bill: Bill) -> dict[str, int]:
+        """Put a bill among those of its vendor that are written like it, as long as they are few."""
+        if members.full:
+            return {}
+        members.entered[bill.key] = bill.created_at
+        rare = len(members.entered) <= RARE
+        if not rare:
+            members.full, members.entered = True, {}
+        self._rows.put(self._block + name, members)
+        if len(members.entered) == 2 or not rare:
+            row = f"{self._shapes}{bill.vendor}"
+            shapes = self._rows.get(row, Shapes) or Shapes()
+            if rare and name not in shapes.names:
+                shapes.names = sorted([*shapes.names, name])
+            elif not rare and name in shapes.names and not members.splits:
+                shapes.names = [one for one in shapes.names if one != name]
+            self._rows.put(row, shapes)
+        return members.entered
+
+    def _gathered(self, vendor: str | None) -> list[str]:
+        """The blocks in which a vendor's bills may together be another bill of it."""
+        shapes = self._rows.get(f"{self._shapes}{vendor}", Shapes)
+        return [f"{BARE_BLOCK}{vendor}", *(shapes.names if shapes is not None else ())]
+
     def _leave(self, name: str, key: str) -> None:
         members = self._rows.get(self._block + name, Members)
         if members is None or members.entered.pop(key, None) is None:
             return
-        if members.entered or members.splits:
+        if members.entered or members.splits or members.full:
             self._rows.put(self._block + name, members)
         else:
             self._rows.delete(self._block + name)
@@ -334,7 +377,8 @@ class Book:
             a.reference, b.reference, self._settings.min_reference_length, self._settings.ignore_references
         )
         referenced = kind in SAME_PAPER
-        dates = set()
+        dates: set[int] = set()
+        lately: set[int] = set()
         between = False
         around = (
             names(VENDOR, a, self._settings)[-1] if self._side == VENDOR else next(iter(shared))
@@ -352,7 +396,9 @@ class Book:
                 apart = min(abs(other.date - (one.date or 0)) for one in (a, b))
                 if apart > self._settings.date_window_days:
                     dates.add(other.date)
-        return Context(len(dates), between, credited is not None, settled)
+                    if apart <= QUARTER:
+                        lately.add(other.date)
+        return Context(len(dates), between, credited is not None, settled, len(lately))
 
     def _decide_splits(self, touched: list[str]) -> None:
         before: set[str] = set()
@@ -363,8 +409,8 @@ class Book:
                 continue
             before.update(members.splits)
             now: dict[str, tuple[Group, Verdict | None]] = {}
-            bare = name.startswith(BARE_BLOCK)
-            if len(members.entered) > (1 if bare else 2):
+            gathered = name.startswith(GATHERED)
+            if len(members.entered) > (1 if gathered else 2):
                 entries = [
                     entry
                     for key in members.entered
@@ -373,9 +419,9 @@ class Book:
                     and self._credited_at(entry.bill) is None
                 ]
                 by_number = {entry.bill.key: entry.blocks[0] for entry in entries}
-                if bare:
-                    of_vendor = partial(self._of_amount, name[len(BARE_BLOCK) :])
-                    of_block = bare_splits([entry.bill for entry in entries], of_vendor, self._settings)
+                if gathered:
+                    of_vendor = partial(self._of_amount, entries[0].bill.vendor if entries else None)
+                    of_block = gathered_splits([entry.bill for entry in entries], of_vendor, self._settings)
                 else:
                     of_block = splits([entry.bill for entry in entries], self._settings)
                 for group, split in of_block.items():
@@ -387,7 +433,7 @@ class Book:
             found.update(now)
             if sorted(now) != members.splits:
                 members.splits = sorted(now)
-                if members.entered or members.splits:
+                if members.entered or members.splits or members.full:
                     self._rows.put(self._block + name, members)
                 else:
                     self._rows.delete(self._block + name)
@@ -399,8 +445,8 @@ class Book:
             owner = all(entry.present for entry in entries) and len({entry.bill.vendor for entry in entries}) == 1
             self._say(group, entries, verdict, owner)
 
-    def _of_amount(self, vendor: str, cents: int, currency: str | None) -> list[Bill]:
-        """A vendor's bills of an amount that nothing has credited, but for the bare ones, which cannot be the whole."""
+    def _of_amount(self, vendor: str | None, cents: int, currency: str | None) -> list[Bill]:
+        """A vendor's bills of an amount that nothing has credited."""
         amount = Decimal(cents) / 100
         entries = (
             self._rows.get(self._entry + key, Entry)
@@ -411,7 +457,6 @@ class Book:
             for entry in entries
             if entry is not None
             and entry.bill.amount == amount
-            and entry.blocks[0].startswith(NUMBER_BLOCK)
             and not entry.bill.reversed
             and self._credited_at(entry.bill) is None
         ]
@@ -510,12 +555,8 @@ class Book:
             return
         entry = self._rows.get(self._entry + standing.keys[0], Entry)
         if entry is not None:
-            self._decide_splits(
-                [
-                    f"{BARE_BLOCK}{entry.bill.vendor}",
-                    *(name for name in entry.blocks if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))),
-                ]
-            )
+            names_of = (name for name in entry.blocks if name.startswith((NUMBER_BLOCK, ORDER_BLOCK)))
+            self._decide_splits([*self._gathered(entry.bill.vendor), *names_of])
 
 
 def _lowered(score: float, doubts: int, points: float) -> float:

@@ -8,14 +8,16 @@ but a pair with two readable and unlike references, or of which one reverses the
 from __future__ import annotations
 
 from decimal import Decimal
-from math import exp
+from math import exp, log1p
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
+from finwatch.domain.duplicates.references import reference as forms
 from finwatch.domain.duplicates.references import usable
+from finwatch.domain.duplicates.slips import likely
 from finwatch.domain.policy import DuplicatesSection
 
 RULES = (
@@ -77,15 +79,18 @@ class Context(NamedTuple):
 
     ``repeats``: other dates on which this vendor billed this amount (under this reference, where the two have one).
     ``credit_between``: a credit note of the amount came between the two. ``credited``: the earlier one was credited
-    before the later one came. ``settled``: one of the two was credited since, so they net to one bill.
+    before the later one came. ``settled``: one of the two was credited since, so they net to one bill. ``lately``: how
+    many of the other dates are within a quarter of one of the two.
     """
 
     repeats: int = 0
     credit_between: bool = False
     credited: bool = False
     settled: bool = False
+    lately: int = 0
 
 
+QUARTER = 92  # days
 SAME_PAPER = frozenset({like.EXACT, like.NORMALISED, like.PREFIXED})
 ALONE = Context()
 _ENTERED = "entered"
@@ -98,9 +103,9 @@ _REFERENCE = {
     ),
     like.PREFIXED: (3.5, "One reference is the other with something before it."),
     like.SUFFIXED: (1.5, "One reference is the other with something after it."),
-    like.FUZZY: (2.5, "The references differ by one slip of the keyboard or of a reader."),
+    like.FUZZY: (2.0, "The references differ by one slip of the keyboard or of a reader."),
     like.MISSING: (0.8, "Neither has a reference."),
-    like.RUNNING: (-1.5, "The references are neighbours in a row of numbers."),
+    like.RUNNING: (-2.0, "The references are neighbours in a row of numbers."),
     like.SHORT: (-1.5, "The references are short, and differ by one or two characters."),
 }
 _UNTELLING = frozenset({like.RUNNING, like.SHORT})
@@ -108,24 +113,40 @@ _UNTELLING = frozenset({like.RUNNING, like.SHORT})
 _LATER = ((20, 2.5), (12, 1.5))
 """Days between two entries, and how much that says."""
 _ONE_MISSING = (1.8, "One of them has no reference.")
-_TWO_SLIPS = (1.5, "The references differ by two slips of the keyboard or of a reader.")
+_TWO_SLIPS = (0.0, "The references differ by two slips of the keyboard or of a reader.")
 _AMOUNT = {
     like.EQUAL: (3.0, "The amount is the same."),
     like.CLOSE: (1.5, "The amount is nearly the same."),
     like.NET: (1.5, "One amount is the other without tax."),
     like.CONVERTED: (1.5, "The amounts are the same once converted."),
     like.UNKNOWN: (0.0, "An amount is not known."),
-    like.DIFFER: (-4.0, "The amount differs."),
+    like.DIFFER: (-4.5, "The amount differs."),
 }
 _DATE = {
-    like.SAME: (2.0, "The document date is the same."),
-    like.NEAR: (1.0, "The document dates are days apart."),
+    like.SAME: (2.5, "The document date is the same."),
+    like.NEAR: (2.0, "The document dates are days apart."),
     like.SWAPPED: (1.5, "Day and month are swapped in one document date."),
-    like.OTHER_YEAR: (1.0, "The document dates differ by the year only."),
+    like.OTHER_YEAR: (2.5, "The document dates differ by the year only."),
     like.UNKNOWN: (0.0, "A document date is not known."),
-    _ENTERED: (-0.5, "The later one is dated the day it was entered."),
+    _ENTERED: (-1.0, "The later one is dated the day it was entered."),
     like.FAR: (-2.5, "The document dates are far apart."),
 }
+_LATELY = ((20, 2.5), (12, 1.0))
+_TOGETHER = 3  # days
+_ENTERED_TOGETHER = (-0.5, "They were entered within days of one another, as two bills of one day are.")
+_UNLIKELY_SLIP = (-0.5, "Neither hands nor readers take those characters for one another.")
+_ROUND = (-0.5, "It is a round amount.")
+_STRUCTURED = (-3.0, "The reference is a structured payment reference, which may serve for every bill of a contract.")
+_RHYTHM = (-1.5, "They are a week, a month or a quarter apart, as bills of a contract are.")
+_PROMPT = (-1.5, "Each was entered within days of its own date.")
+_OTHER_YEARS = (-1.5, "They are of different years, and numbering may begin anew.")
+_AGAIN, _OFTEN = 0.5, 0.6
+"""What it says that an amount is usual: at all, and by the logarithm of how often of late."""
+_NEAR = (0.0, "The document dates are days apart.")
+_COMPANIES = (-0.5, "They are in different companies.")
+_COMPANIES_TOO = (-2.5, "They are in different companies.")
+_PERIODS = frozenset((7, 14, *range(28, 32), *range(59, 63), *range(90, 93)))
+_PROMPTLY = 15  # days in which most bills are entered
 REFUND = "in_refund"
 
 
@@ -141,7 +162,11 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     if amount == like.DIFFER and _converted(one, other, settings):
         amount = like.CONVERTED
     reference, slips = like.compare_references(
-        one.reference, other.reference, settings.min_reference_length, settings.ignore_references
+        one.reference,
+        other.reference,
+        settings.min_reference_length,
+        settings.ignore_references,
+        amount not in (like.DIFFER, like.CONVERTED),
     )
     if reference == like.DIFFERENT:
         return None
@@ -150,65 +175,71 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     same_reference = reference in SAME_PAPER
     # One without a reference is odd when the vendor has them; two are the vendor's habit.
     one_missing = reference == like.MISSING and has_reference(one, settings) != has_reference(other, settings)
-    nearly = amount == like.CLOSE and (reference == like.FUZZY or (one_missing and one.date == other.date))
+    same_day = one.date is not None and one.date == other.date
+    nearly = amount in (like.CLOSE, like.NET) and (reference == like.FUZZY or (one_missing and same_day))
     if not same_reference and amount != like.EQUAL and not nearly:
         return None
     party = _party(one, other)
     if party is None:
         return None
-    reasons = []
-    points = _PRIOR
-    for weight, reason in (
+    found = [
         party,
         _TWO_SLIPS if reference == like.FUZZY and slips > 1 else _ONE_MISSING if one_missing else _REFERENCE[reference],
         _AMOUNT[amount],
-    ):
-        points += weight
-        reasons.append(reason)
+    ]
+    if reference == like.FUZZY and slips == 1 and not _likely_slip(one, other):
+        found.append(_UNLIKELY_SLIP)
+    if not same_reference and amount == like.EQUAL and _round(one):
+        found.append(_ROUND)
     date = like.compare_dates(one.date, other.date, settings.date_window_days)
     gap = abs(one.created_at - other.created_at) // DAY
     if date == like.OTHER_YEAR and gap > settings.entry_window_days:
         date = like.FAR  # entered a year apart too: numbering begins anew
-    if date == like.FAR and reference in SAME_PAPER and _dated_on_entry(one, other):
+    if date == like.FAR and (amount == like.EQUAL or same_reference) and _dated_on_entry(one, other):
         date = _ENTERED
-    weight, reason = _DATE[date]
-    points += weight
-    reasons.append(reason)
-    if date in (like.FAR, like.SWAPPED, _ENTERED) and reference == like.EXACT and like.structured(one.reference or ""):
-        points -= 2.0
-        reasons.append("The reference is a structured payment reference, which may serve for every bill of a contract.")
+    found.append(_DATE[date] if same_reference or date != like.NEAR else _NEAR)
+    if date in (like.FAR, like.SWAPPED, _ENTERED):
+        if reference == like.EXACT and like.structured(one.reference or ""):
+            found.append(_STRUCTURED)
+        if _rhythm(one, other):
+            found.append(_RHYTHM)
+    if date in (like.FAR, like.SWAPPED, like.OTHER_YEAR) and _prompt(one) and _prompt(other):
+        found.append(_PROMPT)
     if date in (like.FAR, _ENTERED) and like.other_year(one.date, other.date):
-        points -= 1.5
-        reasons.append("They are of different years, and numbering may begin anew.")
-    later = next((weight for days, weight in _LATER if gap > days), 0.0) if reference in _UNTELLING else 0.0
-    if later:
-        points += later
-        reasons.append("They are of one day, but one was entered weeks after the other.")
+        found.append(_OTHER_YEARS)
+    if not same_reference and date in (like.SAME, like.NEAR):
+        late = next((weight for days, weight in (_LATER if reference in _UNTELLING else _LATELY) if gap > days), 0.0)
+        if late > 0:
+            found.append((late, "They are dated alike, but one was entered weeks after the other."))
+        elif reference not in _UNTELLING and gap <= _TOGETHER:
+            found.append(_ENTERED_TOGETHER)
+    else:
+        late = 0.0
     if gap > settings.entry_window_days:
-        points -= 3.0
-        reasons.append("They were entered long after one another.")
+        found.append((-3.0, "They were entered long after one another."))
     if one.order and other.order:
         # Deliveries of one order are billed one after the other: there the order tells nothing.
-        same = 0.0 if reference in _UNTELLING and not later else 1.5
-        points += same if one.order == other.order else -4.0
-        reasons.append("They name the same order." if one.order == other.order else "They name different orders.")
+        same = 0.0 if reference in _UNTELLING and late <= 0 else 1.5
+        found.append(
+            (same, "They name the same order.") if one.order == other.order else (-4.0, "They name different orders.")
+        )
     if context.repeats:
-        often = date != like.SAME and same_reference
-        each, most = (1.5, 4.0) if often else (0.1, 1.0) if one_missing else (0.3, 2.0)
-        points -= min(most, each * context.repeats)
-        reasons.append("This vendor bills this amount again and again.")
+        if same_reference:
+            weight = -min(4.0, 1.5 * context.repeats) if date != like.SAME else -min(2.0, 0.3 * context.repeats)
+        else:
+            weight = -_AGAIN - _OFTEN * log1p(context.lately)
+        found.append((weight, "This vendor bills this amount again and again."))
     if not same_reference and (context.credit_between or context.credited):
-        points -= 4.0
-        reasons.append("One of them was credited before the other came.")
+        found.append((-4.0, "One of them was credited before the other came."))
     rule = _rule(one, other, reference, context)
     if one.company != other.company:
-        points -= 0.5
-        reasons.append("They are in different companies.")
+        found.append(_COMPANIES if same_reference else _COMPANIES_TOO)
     if one.document_type != other.document_type:
-        points -= 0.5
-        reasons.append("One is a bill, the other an expense or a receipt.")
+        found.append((-0.5, "One is a bill, the other an expense or a receipt."))
+    reasons = [reason for _, reason in found]
     if rule == "after_credit_note":
         reasons.append("It came again after it was credited.")
+    points = _PRIOR + sum(weight for weight, _ in found)
     return Verdict(round(1 / (1 + exp(-points)), 4), rule, tuple(reasons))
 
 
@@ -223,6 +254,26 @@ def _converted(one: Bill, other: Bill, settings: DuplicatesSection) -> bool:
         return False
     amounts = like.compare_amounts(one.company_amount, other.company_amount, True, settings.amount_tolerance)
     return amounts in (like.EQUAL, like.CLOSE)
+
+
+def _likely_slip(one: Bill, other: Bill) -> bool:
+    a, b = (forms(like.unlabelled(bill.reference or "")) for bill in (one, other))
+    return likely(a.whole, b.whole) or likely(a.joined, b.joined)
+
+
+def _round(bill: Bill) -> bool:
+    return bill.amount is not None and bill.amount % 10 == 0
+
+
+def _prompt(bill: Bill) -> bool:
+    """Whether a bill was entered soon after its date."""
+    return bill.date is not None and 0 <= bill.created_at // DAY - bill.date <= _PROMPTLY
+
+
+def _rhythm(one: Bill, other: Bill) -> bool:
+    """Whether two dates are a week, four weeks, a month or a quarter apart."""
+    apart = abs((one.date or 0) - (other.date or 0))
+    return apart in _PERIODS
 
 
 def _dated_on_entry(one: Bill, other: Bill) -> bool:

@@ -16,6 +16,7 @@ _CONFUSED = str.maketrans({"o": "0", "i": "1", "l": "1", "s": "5", "b": "8"})
 _SEPARATORS = re.compile(r"[\W_]+")
 _PADDING = re.compile(r"(?<!\d)0+(?=\d)")
 _DIGIT = re.compile(r"\d")
+_DIGITS = re.compile(r"\d+")
 
 
 class Reference(NamedTuple):
@@ -24,6 +25,7 @@ class Reference(NamedTuple):
     printed: str
     joined: str  # separators dropped, then the leading zeros of each run of digits
     padded: str  # leading zeros dropped between the separators, then the separators
+    whole: str  # separators dropped, zeros kept
     block: str  # no zeros at all: equal whenever one of the others is, and so the key under which candidates meet
     distinct: int  # how many letters and digits it has; 0 when none is a digit
 
@@ -38,9 +40,16 @@ def reference(printed: str) -> Reference:
         printed.strip(),
         _PADDING.sub("", whole),
         _SEPARATORS.sub("", _PADDING.sub("", text)),
+        whole,
         whole.replace("0", "") or whole[:1],
         len(whole) if _DIGIT.search(folded) else 0,
     )
+
+
+@lru_cache(maxsize=65_536)
+def shape(printed: str) -> str:
+    """How a reference is written: its letters and separators, with ``#`` for each run of digits."""
+    return _DIGITS.sub("#", normalize("NFKC", printed).casefold().strip())
 
 
 def usable(printed: str | None, min_length: int, ignored: Collection[str]) -> bool:

@@ -120,26 +120,31 @@ def structured(printed: str) -> bool | None:
 
 
 def compare_references(
-    one: str | None, other: str | None, min_length: int = 3, ignored: Collection[str] = ()
+    one: str | None, other: str | None, min_length: int = 3, ignored: Collection[str] = (), slips: bool = True
 ) -> tuple[str, int]:
-    """How two references stand, and their distance (0 when it does not matter)."""
+    """How two references stand, and their distance (0 when it does not matter). Without ``slips`` those that only
+    slips could make one are different.
+    """
     if one is None or other is None or not usable(one, min_length, ignored) or not usable(other, min_length, ignored):
         return MISSING, 0
     if one > other:
         one, other = other, one
-    return _compare(one, other)
+    found = _written_alike(one, other)
+    if found is None:
+        return _compare(one, other) if slips else (DIFFERENT, 0)
+    return found
 
 
 @lru_cache(maxsize=65_536)
-def _compare(one: str, other: str) -> tuple[str, int]:
+def _written_alike(one: str, other: str) -> tuple[str, int] | None:
+    """None when only a slip could make one of the two."""
     if one.strip() == other.strip():
         return EXACT, 0
     one, other = unlabelled(one), unlabelled(other)
     a, b = reference(one), reference(other)
     if a.joined == b.joined or a.padded == b.padded:
         return NORMALISED, 0
-    checks = structured(one), structured(other)
-    if checks == (True, True):
+    if structured(one) and structured(other):
         return DIFFERENT, 0  # both are as their vendor made them
     short, long = (a.joined, b.joined) if len(a.joined) < len(b.joined) else (b.joined, a.joined)
     extra = len(long) - len(short)
@@ -152,12 +157,22 @@ def _compare(one: str, other: str) -> tuple[str, int]:
         and not _continues(one, other)
     ):
         return SUFFIXED, extra
-    found = distance(a.joined, b.joined)
+    return None
+
+
+@lru_cache(maxsize=65_536)
+def _compare(one: str, other: str) -> tuple[str, int]:
+    one, other = unlabelled(one), unlabelled(other)
+    a, b = reference(one), reference(other)
+    found = distance(a.whole, b.whole)
+    if found and (a.whole != a.joined or b.whole != b.joined):
+        found = min(found, distance(a.joined, b.joined))
     if found > MAX_DISTANCE:
         return DIFFERENT, 0
-    if len(short) < (_SHORT if found == 1 else _LONGER):
-        return (SHORT, found) if found < len(short) else (DIFFERENT, 0)
-    if False not in checks and _running(one, other):
+    letters = min(a.distinct, b.distinct)
+    if letters < (_SHORT if found == 1 else _LONGER):
+        return (SHORT, found) if found < letters else (DIFFERENT, 0)
+    if structured(one) is not False and structured(other) is not False and _running(one, other):
         return RUNNING, found
     return FUZZY, found
 
@@ -180,10 +195,16 @@ def _running(one: str, other: str) -> bool:
     if len(apart) != 1:
         return False
     x, y = apart[0]
-    if len(a) > 1 and len(x) == len(y) == 4 and int(x) in _YEARS and int(y) in _YEARS:
+    years = len(a) > 1 and len(x) == len(y) and _year(x) and _year(y)
+    if years and (len(x) == 4 or any(len(run) > 2 for run in a if run != x)):
         return False  # the year, not the number
     step = abs(int(x) - int(y))
     return step <= _RUNNING_STEP and not (step >= 9 and len(x) == len(y) and sorted(x) == sorted(y))
+
+
+def _year(digits: str) -> bool:
+    """Whether digits may be a year, of two digits or four."""
+    return (len(digits) == 4 and int(digits) in _YEARS) or (len(digits) == 2 and 2000 + int(digits) in _YEARS)
 
 
 @lru_cache(maxsize=16_384)

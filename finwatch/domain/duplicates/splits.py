@@ -7,18 +7,23 @@ only: of those they fit, the one dated nearest to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
+from math import exp
 from typing import NamedTuple
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
 from finwatch.domain.duplicates.evidence import REFUND, Bill, Verdict
+from finwatch.domain.duplicates.references import shape
 from finwatch.domain.policy import DuplicatesSection
 
 Group = tuple[str, ...]
 """Document keys of what may be one bill, in ascending order."""
+_Part = tuple[Bill, int]
+"""A bill and its amount in cents."""
 _PARTS = 4
+_OFTEN = 6  # so many more within the window: amounts add up by chance
 _CHOICE = 12  # bills that are tried as parts of one: those whose references tell, then those that came first
 _RELATED = frozenset({like.EXACT, like.NORMALISED, like.SUFFIXED, like.PREFIXED})
 
@@ -44,35 +49,41 @@ def splits(bills: Iterable[Bill], settings: DuplicatesSection) -> dict[Group, Ve
     return _told(best)
 
 
-def bare_splits(
+def gathered_splits(
     parts: Sequence[Bill], wholes: Callable[[int, str | None], Iterable[Bill]], settings: DuplicatesSection
 ) -> dict[Group, Verdict]:
-    """Splits into bills without any reference. ``wholes``: the vendor's bills of an amount (in cents) and a currency.
+    """Splits into bills that share nothing with the whole but the vendor: written alike, or all without a reference.
 
-    None of a vendor that often bills without a reference: there amounts add up by chance.
+    ``wholes``: the vendor's bills of an amount (in cents) and a currency. None of what comes so often within
+    ``split_window_days`` that amounts add up by chance.
     """
-    if not 2 <= len(parts) <= _CHOICE:
-        return {}
     ordered = sorted((b for b in parts if b.document_type != REFUND and _cents(b) > 0), key=_age)
+    window = settings.split_window_days * DAY
     best: dict[str, _Split] = {}
-    for size in range(2, min(_PARTS, len(ordered)) + 1):
-        for chosen in combinations(ordered, size):
-            if chosen[-1].created_at - chosen[0].created_at > settings.split_window_days * DAY:
-                continue
-            if len({(bill.currency, bill.document_type) for bill in chosen}) > 1:
-                continue
-            for whole in wholes(sum(map(_cents, chosen)), chosen[0].currency):
-                apart = chosen[0].created_at - whole.created_at
-                if (
-                    whole in chosen
-                    or whole.document_type == REFUND
-                    or not 0 <= apart <= settings.entry_window_days * DAY
-                ):
+    for at, first in enumerate(ordered):
+        near = [bill for bill in ordered[at + 1 :] if bill.created_at - first.created_at <= window]
+        if len(near) >= _OFTEN:
+            continue
+        for size in range(1, min(_PARTS, len(near) + 1)):
+            for others in combinations(near, size):
+                chosen = (first, *others)
+                if len({(bill.currency, bill.document_type) for bill in chosen}) > 1:
                     continue
-                if whole.order and all(bill.order == whole.order for bill in chosen):
-                    continue  # they meet under their order
-                if whole.key not in best:
-                    best[whole.key] = _Split(_verdict(whole, chosen, [like.MISSING] * size), whole, chosen)
+                for whole in wholes(sum(map(_cents, chosen)), first.currency):
+                    apart = first.created_at - whole.created_at
+                    if (
+                        whole in chosen
+                        or whole.document_type == REFUND
+                        or not 0 <= apart <= settings.entry_window_days * DAY
+                        or (whole.order and all(bill.order == whole.order for bill in chosen))  # they meet under that
+                    ):
+                        continue
+                    kinds = [_kind(bill, whole, settings) for bill in chosen]
+                    if any(kind in _RELATED for kind in kinds):
+                        continue  # they meet under the number
+                    split = _Split(_verdict(whole, chosen, kinds), whole, chosen)
+                    if whole.key not in best or _rank(split) > _rank(best[whole.key]):
+                        best[whole.key] = split
     return _told(best.values())
 
 
@@ -102,24 +113,38 @@ def _age(bill: Bill) -> tuple[int, str]:
     return bill.created_at, bill.key
 
 
-def _best(whole: Bill, total: int, parts: list[tuple[Bill, int]], settings: DuplicatesSection) -> _Split | None:
+def _best(whole: Bill, total: int, parts: list[_Part], settings: DuplicatesSection) -> _Split | None:
     kinds = {bill.key: _kind(bill, whole, settings) for bill, _ in parts}
     if len(parts) > _CHOICE:
         parts = sorted(parts, key=lambda part: kinds[part[0].key] not in _RELATED)[:_CHOICE]
         parts.sort(key=lambda part: _age(part[0]))
     best: _Split | None = None
-    window = settings.split_window_days * DAY
-    for size in range(2, min(_PARTS, len(parts)) + 1):
-        for chosen in combinations(parts, size):
-            if abs(sum(cents for _, cents in chosen) - total) > size:
-                continue
-            bills = tuple(bill for bill, _ in chosen)
-            if bills[-1].created_at - bills[0].created_at > window:
-                continue
-            verdict = _verdict(whole, bills, [kinds[bill.key] for bill in bills])
-            if best is None or verdict.score > best.verdict.score:
-                best = _Split(verdict, whole, bills)
+    for chosen in _sums(parts, total, settings.split_window_days * DAY):
+        bills = tuple(bill for bill, _ in chosen)
+        verdict = _verdict(whole, bills, [kinds[bill.key] for bill in bills])
+        if best is None or (verdict.score, -len(bills)) > (best.verdict.score, -len(best.parts)):
+            best = _Split(verdict, whole, bills)
     return best
+
+
+def _sums(parts: list[_Part], total: int, window: int) -> Iterator[tuple[_Part, ...]]:
+    """Two to four of the parts (in order of entry) that come to a total, but for a cent each, within a window."""
+
+    def more(chosen: tuple[_Part, ...], rest: int, at: int, until: int) -> Iterator[tuple[_Part, ...]]:
+        size = len(chosen) + 1
+        for n in range(at, len(parts)):
+            part = parts[n]
+            if part[0].created_at > until:
+                return
+            left = rest - part[1]
+            if size > 1 and -size <= left <= size:
+                yield (*chosen, part)
+            if left > 0 and size < _PARTS:
+                yield from more((*chosen, part), left, n + 1, until)
+
+    for at, part in enumerate(parts):
+        if part[1] < total:
+            yield from more((part,), total - part[1], at + 1, part[0].created_at + window)
 
 
 def _kind(part: Bill, whole: Bill, settings: DuplicatesSection) -> str:
@@ -133,20 +158,37 @@ def _cents(bill: Bill) -> int:
 
 
 def _verdict(whole: Bill, parts: tuple[Bill, ...], kinds: list[str]) -> Verdict:
-    reasons = ["Same vendor.", "Together the later bills are the earlier one.", "They came within days of one another."]
+    found = [(0.0, "Same vendor."), (0.0, "Together the later bills are the earlier one.")]
+    found.append((0.0, "They came within days of one another."))
     related = sum(kind in _RELATED for kind in kinds)
-    score = 0.3
     if related == len(parts):
-        score = 0.97
-        reasons.append("Their references are the earlier one's, or that with something after it.")
-    elif all(kind == like.MISSING for kind in kinds):
-        score = 0.75
-        reasons.append("They have no reference of their own.")
+        found.append((3.5, "Their references are the earlier one's, or that with something after it."))
     elif related:
-        score = 0.7
-        reasons.append("Some of their references are the earlier one's, or that with something after it.")
+        found.append((0.85, "Some of their references are the earlier one's, or that with something after it."))
     else:
-        reasons.append("Each has a reference of its own.")
-    if whole.order and all(part.order == whole.order for part in parts):
-        reasons.append("They name the same order.")
-    return Verdict(score, "split", tuple(reasons))
+        if all(kind == like.MISSING for kind in kinds):
+            found.append((0.8, "They have no reference of their own."))
+        elif _written(whole) not in {_written(part) for part in parts}:
+            found.append((0.8, "Their references are written otherwise than the earlier one's."))
+        else:
+            found.append((-1.2, "Each has a reference of its own."))
+        dated = [part.date for part in parts if part.date is not None]
+        if whole.date is not None and dated:
+            if whole.date in dated:
+                found.append((0.7, "The document date of one of them is the earlier one's."))
+            elif any(date < whole.date for date in dated):
+                found.append((-1.5, "One of them is dated before the earlier one."))
+        if whole.amount is not None and whole.amount % 10 == 0:
+            found.append((-0.7, "It is a round amount."))
+    if whole.order:
+        orders = {part.order for part in parts}
+        if orders == {whole.order}:
+            found.append((0.0, "They name the same order."))
+        elif orders - {None, whole.order}:
+            found.append((-3.0, "They name different orders."))
+    score = 1 / (1 + exp(-sum(weight for weight, _ in found)))
+    return Verdict(round(score, 4), "split", tuple(reason for _, reason in found))
+
+
+def _written(bill: Bill) -> str:
+    return shape(bill.reference) if bill.reference is not None else ""

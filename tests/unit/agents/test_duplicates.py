@@ -268,7 +268,7 @@ def test_a_full_block_counts_what_it_drops() -> None:
     replay.feed(bill(str(n), "2026-03-02 10:00", reference="R-100", origin=None) for n in range(8))
     related = relate(replay, policies=PolicySet([Policy(few)]))
     kpis = {kpi.kpi: kpi.value for kpi in related.stage.kpis(related.view, {"odoo": 1}) if isinstance(kpi, Kpi)}
-    assert kpis["duplicate_block_dropped"] == 2 * 3  # of the number's block, and of the amount's
+    assert kpis["duplicate_block_dropped"] == 3 * 3  # of the number's block, the day's and the amount's
     assert len(last(related.outputs(FINDING))) == kpis["findings_open"]
     assert kpis["findings_open"] < 8 * 7 / 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from decimal import Decimal
 from itertools import permutations
 from typing import Any
@@ -17,6 +18,7 @@ from finwatch.domain.duplicates import similarity
 from finwatch.domain.duplicates.blocks import AMOUNT, RELATION, VENDOR, names, relation_keys, side_of
 from finwatch.domain.duplicates.book import Book, Dismissal, Fact, Said
 from finwatch.domain.duplicates.evidence import ALONE, RULES, Bill, Context, compare
+from finwatch.domain.duplicates.slips import likely
 from finwatch.domain.duplicates.splits import splits
 from finwatch.domain.policy import DuplicatesSection
 
@@ -147,6 +149,39 @@ def test_amounts_and_dates() -> None:
     assert dates(None, 1, 5) == similarity.UNKNOWN
 
 
+def test_slips_are_told_from_other_numbers() -> None:
+    for one, other in (
+        ("r1007", "r1008"),
+        ("r1007", "r1070"),
+        ("r1007", "r107"),
+        ("r1007", "r10077"),
+        ("r1007", "r1001"),
+    ):
+        assert likely(one, other)
+        assert likely(other, one)
+    for one, other in (("r1001", "r1008"), ("r1003", "r1009"), ("a100", "m100")):
+        assert not likely(one, other)
+
+
+def test_short_references_are_compared_with_their_zeros() -> None:
+    for one, other in (("008", "po8"), ("R0080", "50080"), ("VV0030", "VV8060")):
+        assert similarity.compare_references(one, other)[0] in (similarity.SHORT, similarity.FUZZY)
+    assert similarity.compare_references("29453/24", "29453/27")[0] == similarity.FUZZY  # the year, not the number
+
+
+def test_bills_of_a_rhythm_are_no_copies() -> None:
+    """Rent of two months whose dates look like one with day and month swapped; each was entered after its own."""
+    first, second = date(2024, 1, 2).toordinal() - 719_163, date(2024, 2, 1).toordinal() - 719_163
+    one = bill("a", reference="RENT 2024-01-02", date=first, day=first + 3)
+    other = bill("b", reference="RENT 2024-02-01", date=second, day=second + 2)
+    verdict = compare(one, other, POLICY)
+    assert verdict is not None
+    assert verdict.score < POLICY.report_at
+    copied = compare(one, bill("b", reference="RENT 2024-01-02", date=second, day=first + 3), POLICY)
+    assert copied is not None
+    assert copied.score > POLICY.report_at
+
+
 def test_names_without_legal_form() -> None:
     bare = similarity.bare_name
     assert bare("North-Steel, N.V.") == bare("NORTH STEEL") == bare("north steel GmbH")
@@ -196,7 +231,7 @@ bills = st.builds(
         }
     ),
 )
-contexts = st.builds(Context, st.integers(0, 3), st.booleans(), st.booleans(), st.booleans())
+contexts = st.builds(Context, st.integers(0, 3), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 3))
 
 
 @settings(max_examples=150)
@@ -257,11 +292,11 @@ def test_a_bill_goes_to_its_vendor_and_to_its_amount() -> None:
 
 def test_blocks_of_a_bill() -> None:
     one = bill("a", order="P1", address="cc")
-    assert names(VENDOR, one, POLICY) == ("n:7:417", "o:7:P1", "m:7:1235:EUR")
+    assert names(VENDOR, one, POLICY) == ("n:7:417", "s:7:inv-#-#", "o:7:P1", "y:7:20000", "m:7:1235:EUR")
     assert [name[:2] for name in names(AMOUNT, one, POLICY)] == ["r:", "t:", "b:", "f:", "d:"]
     assert all(name.endswith((":1235:EUR", ":1234.56:EUR")) for name in names(AMOUNT, one, POLICY))
     bare = bill("b", reference=None, vat=None, bank=None, name=None)
-    assert names(VENDOR, bare, POLICY) == ("w:7", "m:7:1235:EUR")
+    assert names(VENDOR, bare, POLICY) == ("w:7", "y:7:20000", "m:7:1235:EUR")
     assert names(AMOUNT, bare, POLICY) == ()
 
 
@@ -328,8 +363,28 @@ def test_bills_without_a_reference_are_a_split_of_one_that_has_one() -> None:
     for order in permutations([whole, *parts]):
         (said,) = [one for one in take(book(), *order) if len(one.standing.keys) == 3]
         assert (said.standing.rule, said.standing.status) == ("split", "open")
-    habit = [bill(f"h{n}", reference=None, amount=Decimal(7 + n), day=TODAY - 9 * n) for n in range(12)]
+    habit = [bill(f"h{n}", reference=None, amount=Decimal(7 + n), day=TODAY + 5 + 2 * n) for n in range(12)]
     assert not [one for one in take(book(), *habit, whole, *parts) if len(one.standing.keys) > 2]
+
+
+def test_parts_written_otherwise_than_their_whole_are_a_split() -> None:
+    """A vendor's own way of writing is none for parts; what is rare with it may be."""
+    whole = bill("a")
+    parts = [
+        part for n, part in enumerate(parts_of(whole, "1000.00", "234.56")) for part in [replaced(part, f"D{n}77")]
+    ]
+    for order in permutations([whole, *parts]):
+        (said,) = [one for one in take(book(), *order) if len(one.standing.keys) == 3]
+        assert "Their references are written otherwise than the earlier one's." in said.standing.reasons
+    usual = [bill(f"u{n}", reference=f"D{n}11", amount=Decimal(7 + n), day=TODAY - 9 * n) for n in range(12)]
+    shelf = book()
+    standing = {one.finding_id: one.standing.status for one in take(shelf, whole, *parts, *usual)}
+    assert list(standing.values()) == ["retracted"]
+    assert not [one for one in take(shelf, replaced(whole, "INV-2024-00999", 2)) if len(one.standing.keys) == 3]
+
+
+def replaced(one: Bill, reference: str, version: int = 1) -> Bill:
+    return msgspec.structs.replace(one, reference=reference, version=version)
 
 
 def test_the_same_parts_are_told_of_one_bill_only() -> None:
@@ -394,9 +449,11 @@ def test_a_full_block_lets_the_oldest_go_and_counts_it() -> None:
     for n in range(6):
         take(where, bill(str(n), reference=None, date=TODAY + 40 * n, day=TODAY + 40 * n))
     assert where.dropped == 3
-    late = bill("9", reference=None, day=TODAY - 1)
+    late = bill("9", reference=None, date=TODAY + 1, day=TODAY - 1)
     assert take(where, late) == []
     assert where.dropped == 4
+    dated = take(where, bill("8", reference=None, date=TODAY, day=TODAY - 1))
+    assert [one.standing.keys for one in dated] == [("0", "8")], "those of its day it meets all the same"
 
 
 def test_a_recurring_series_takes_back_what_looked_like_a_duplicate() -> None:
