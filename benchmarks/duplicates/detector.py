@@ -44,8 +44,8 @@ class Shelf:
         """The row, or None."""
         return self.rows.get(key)  # type: ignore[return-value]
 
-    def put(self, key: str, row: Struct) -> None:
-        """Keep a row."""
+    def put(self, key: str, row: Struct, due: int | None = None) -> None:
+        """Keep a row, for ever."""
         self.rows[key] = row
 
     def delete(self, key: str) -> None:

@@ -84,3 +84,14 @@ class RelationDetector(Protocol):
     def kpis(self, view: View, now: Mapping[str, int], policies: PolicySet) -> list[Kpi]:
         """The detector's KPI partials."""
         ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A relation detector whose rows have timers. ``timed``: the kinds of its rows that do (``<kind>:...``)."""
+
+    timed: frozenset[str]
+
+    def advance(self, view: View, key: str, now: int, policy: Policy) -> None:
+        """Row ``key`` has come due, by the policy that is in force for its source. See ``streams.stage.Stage``."""
+        ...

@@ -108,6 +108,12 @@ class DuplicatePairs:
     """Compares the bills that meet under a key."""
 
     relation = RELATION_NAME
+    timed = frozenset({"m"})
+
+    def advance(self, view: View, key: str, now: int, policy: Policy) -> None:
+        """A bill has not changed for long: it is forgotten, by the group's policy."""
+        _, source, side, document_key = key.split(":", 3)
+        Book(view, source, side, policy.document.duplicates).forget(document_key, now)
 
     def apply(self, view: View, fact: RelationFact, policy: Policy) -> bool:
         """Take one fact, once a version; emit the findings that changed. Raises InvalidEvent for an unreadable one."""
@@ -251,4 +257,5 @@ def _taken(fact: RelationFact) -> Fact:
         fact.op == "put",
         more.epoch,
         more.dismissals,
+        fact.observed_at,
     )

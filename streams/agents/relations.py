@@ -11,7 +11,7 @@ from finwatch.domain.policy import PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import RELATION
 from streams.agents import tally
-from streams.agents.detector import RelationDetector
+from streams.agents.detector import RelationDetector, Timed
 from streams.agents.policies import PolicyBook
 from streams.stage import InvalidEvent, View
 
@@ -30,6 +30,9 @@ class RelationsStage:
         self._policies = policies
         self._book = PolicyBook(policies)
         self._detectors = {detector.relation: detector for detector in detectors}
+        self._timed = {
+            kind: detector for detector in detectors if isinstance(detector, Timed) for kind in detector.timed
+        }
 
     def apply(self, view: View, event: Struct, offset: int) -> bool | None:
         """Take one fact, by the policy of its time. Raises InvalidEvent for a relation that no detector knows."""
@@ -49,7 +52,11 @@ class RelationsStage:
         return False if self._book.take(view, change) is None else None
 
     def advance(self, view: View, key: str, now: int) -> None:
-        """No relation waits for a time yet."""
+        """A row is due: its detector looks at it by the policy that is in force."""
+        kind, source = key.split(":", 2)[:2]
+        detector = self._timed.get(kind)
+        if detector is not None:
+            detector.advance(view, key, now, self._book.current(view, source))
 
     def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
         """This partition's KPI partials."""

@@ -10,8 +10,9 @@ they are sent to (their *epochs*, added up), whether the speaker decides on the 
 decides says again what stands when an epoch has passed.
 
 What stands in the end depends on the last version of each bill alone, and on nothing that arrives twice or in another
-order. One exception: a block holds ``block_cap`` bills and lets the one entered first go for another, and what is let
-go is not compared with what comes later. It is counted.
+order. Two exceptions: a block holds ``block_cap`` bills and lets the one entered first go for another, and what is let
+go is not compared with what comes later. It is counted. And a bill of which nothing was ever said is forgotten
+``forget_after_days`` after it was last seen to change, in its source's time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
 from finwatch.domain.duplicates.blocks import (
     AMOUNT_BLOCK,
@@ -56,8 +58,8 @@ class Rows(Protocol):
         """The live row, or None."""
         ...
 
-    def put(self, key: str, row: Struct) -> None:
-        """Keep a row."""
+    def put(self, key: str, row: Struct, due: int | None = None) -> None:
+        """Keep a row. ``due``: when it is to be looked at again, epoch microseconds in its source's time."""
         ...
 
     def delete(self, key: str) -> None:
@@ -77,13 +79,15 @@ class Dismissal(Struct, array_like=True, gc=False, frozen=True):
 class Fact(Struct, gc=False):
     """One version of a bill at a relation key. ``present`` False: it is not (or no longer) to be compared there.
 
-    ``epoch`` counts the changes of the keys that the bill is sent to.
+    ``epoch`` counts the changes of the keys that the bill is sent to. ``seen_at``: when the source showed it so, epoch
+    microseconds; 0 when that is not known, and then it is never forgotten.
     """
 
     bill: Bill
     present: bool
     epoch: int
     dismissals: tuple[Dismissal, ...] = ()
+    seen_at: int = 0
 
 
 class Entry(Struct, array_like=True):
@@ -95,6 +99,7 @@ class Entry(Struct, array_like=True):
     blocks: tuple[str, ...] = ()
     groups: list[str] = []
     dismissals: tuple[Dismissal, ...] = ()
+    seen_at: int = 0
 
 
 class Members(Struct, array_like=True):
@@ -186,7 +191,7 @@ class Book:
         entry = self._rows.get(self._entry + key, Entry)
         if entry is None:
             if not fact.present:
-                self._rows.put(self._entry + key, Entry(bill, False, fact.epoch))
+                self._keep(Entry(bill, False, fact.epoch, seen_at=fact.seen_at))
                 return []
             entry = Entry(bill, False, fact.epoch)
             old = None
@@ -198,8 +203,8 @@ class Book:
         now = names(self._side, bill, self._settings) if fact.present else ()
         # 1. What is known of the bill.
         entry.bill, entry.present, entry.epoch = bill, fact.present, fact.epoch
-        entry.blocks, entry.dismissals = now, fact.dismissals
-        self._rows.put(self._entry + key, entry)
+        entry.blocks, entry.dismissals, entry.seen_at = now, fact.dismissals, fact.seen_at
+        self._keep(entry)
         # 2. Where it stands, and whom it meets there.
         pairs: set[Group] = {standing.keys for standing in self._groups(entry) if len(standing.keys) == 2}
         for name in was:
@@ -226,6 +231,39 @@ class Book:
             gathered = [name for vendor in vendors for name in self._gathered(vendor)]
             self._decide_splits(gathered + [name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
         return list(self._said.values())
+
+    # -- age --
+
+    def forget(self, document_key: str, now: int) -> None:
+        """A bill's time has come: it is let go, unless something was ever said of it or the policy keeps it longer.
+
+        Nothing is published, and nobody is judged anew for it: what is over does not make the rest look otherwise.
+        What something was said of stays, so that the finding can be taken back, and its versions go on from where they
+        are.
+        """
+        entry = self._rows.get(self._entry + document_key, Entry)
+        if entry is None:
+            return
+        due = self._due(entry)
+        if due is None or due > now:
+            self._keep(entry)
+            return
+        bill = entry.bill
+        for name in entry.blocks:
+            self._leave(name, document_key)
+        self._rows.delete(self._note + self._scope(bill) + document_key)
+        credited = bill.reversed_key
+        if credited is not None and self._rows.get(self._entry + credited, Entry) is None:
+            self._rows.delete(self._note + self._scope(bill) + credited)
+        self._rows.delete(self._entry + document_key)
+
+    def _keep(self, entry: Entry) -> None:
+        """Keep a bill until it is due."""
+        self._rows.put(self._entry + entry.bill.key, entry, self._due(entry))
+
+    def _due(self, entry: Entry) -> int | None:
+        days = self._settings.forget_after_days
+        return entry.seen_at + days * DAY if days and entry.seen_at and not entry.groups else None
 
     # -- blocks --
 
@@ -478,7 +516,7 @@ class Book:
             standing = Standing(group)
             for entry in entries:
                 entry.groups.append(identity)
-                self._rows.put(self._entry + entry.bill.key, entry)
+                self._keep(entry)
         stood = standing.status not in ("", RETRACTED)
         if verdict is None and not stood:
             return

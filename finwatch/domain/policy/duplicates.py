@@ -12,7 +12,8 @@ class DuplicatesSection(Section, frozen=True):
 
     ``report_at``: the score from which on a finding is made. ``dismissed_points``: what each dismissed finding of a
     vendor takes off the odds of others like it (a logarithm of odds; three count at most); they are still reported, but
-    with ``doubtful_severity`` once they would fall below ``report_at``.
+    with ``doubtful_severity`` once they would fall below ``report_at``. ``forget_after_days``: how long after it was
+    last seen to change a bill is compared with what comes; 0: for ever.
     """
 
     entities: tuple[str, ...] = ("bill",)
@@ -24,6 +25,7 @@ class DuplicatesSection(Section, frozen=True):
     date_window_days: int = 5
     entry_window_days: int = 180
     split_window_days: int = 30
+    forget_after_days: int = 400
     report_at: float = 0.5
     dismissed_points: float = 1.0
     severity: Severity = "high"
@@ -32,6 +34,10 @@ class DuplicatesSection(Section, frozen=True):
     next_action: str = "Compare the two bills and hold the later one until it is clear."
 
     def check(self, path: str) -> None:
-        """Raise PolicyError for a cap that compares nothing."""
+        """Raise PolicyError for a cap that compares nothing, and for bills forgotten before their copies are due."""
         if self.block_cap < 2:
             raise PolicyError(f"{path}.block_cap", "at least 2")
+        if self.forget_after_days and self.forget_after_days < self.entry_window_days:
+            raise PolicyError(
+                f"{path}.forget_after_days", f"0, or at least entry_window_days ({self.entry_window_days})"
+            )

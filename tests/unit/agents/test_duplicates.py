@@ -377,13 +377,85 @@ def test_dismissed_findings_of_a_vendor_count_against_others_like_them_and_hide_
     assert after["odoo:bill:92"] == before["odoo:bill:92"]
 
 
+# -- age --
+
+
+def aged(*events: Bill, restart: bool = False) -> Replay:
+    replay = documents()
+    replay.feed(events)
+    related = Replay(relations_stage(POLICIES), RELATION)
+    for fact in sent(replay):
+        if restart:
+            related.view.restart()
+        related.feed([msgspec.convert(msgspec.to_builtins(fact), RelationFact)])
+    return related
+
+
+def rows_of(related: Replay, record: str) -> list[str]:
+    keys = set(related.view.rows.keys())
+    return [key for key in keys if key.endswith(f":odoo:bill:{record}")]
+
+
+def blocks_of(related: Replay) -> set[str]:
+    keys = set(related.view.rows.keys())
+    return {key for key in keys if key.startswith("b:odoo:")}
+
+
+def test_a_bill_that_nothing_was_said_of_is_forgotten_after_its_time() -> None:
+    paper = {"reference": "R-100", "origin": None}
+    first = bill("1", "2025-01-02 10:00", created_at=at("2025-01-02 10:00"), invoice_date=day("2025-01-02"), **paper)
+    others = {"reference": "X-1", "origin": None, "amount_total": Decimal(7), **OTHER_VENDOR}
+    day_before, day_after = (bill("8", when, **others) for when in ("2026-02-05 10:00", "2026-02-07 10:00"))
+    assert len(rows_of(aged(first, day_before), "1")) == 2, "under its vendor and under its amount"
+    gone = aged(first, day_after)
+    assert rows_of(gone, "1") == []
+    assert blocks_of(gone) == blocks_of(aged(day_after)), "no block of it is left"
+    again = bill("2", "2026-02-08 10:00", created_at=at("2026-02-08 10:00"), invoice_date=day("2025-01-02"), **paper)
+    assert len(aged(first, day_before, again).outputs(FINDING)) == 0, "its time was over before the copy came"
+    early = bill("2", "2025-12-08 10:00", created_at=at("2025-12-08 10:00"), invoice_date=day("2025-01-02"), **paper)
+    (found_in_time,) = aged(first, early).outputs(FINDING)
+    assert isinstance(found_in_time, Finding)
+    assert found_in_time.rule == "exact_reference"
+    for events in ((first, day_after, again), (first, early, day_after)):
+        plain, restarted = aged(*events), aged(*events, restart=True)
+        assert plain.outputs(FINDING) == restarted.outputs(FINDING)
+        assert sorted(plain.view.rows.keys()) == sorted(restarted.view.rows.keys())
+
+
+def test_what_something_was_said_of_stays_and_can_be_taken_back() -> None:
+    paper = {"reference": "R-100", "origin": None, "created_at": at("2024-01-02 10:00")}
+    late = {"reference": "X-1", "origin": None, "amount_total": Decimal(7), **OTHER_VENDOR}
+    related = aged(
+        bill("1", "2024-01-02 10:00", **paper),
+        bill("2", "2024-01-09 10:00", **paper),
+        bill("8", "2026-02-05 10:00", **late),
+        bill("2", "2026-02-06 10:00", state="cancel", **paper),
+    )
+    assert [f.status for f in related.outputs(FINDING) if isinstance(f, Finding)] == ["open", "retracted"]
+
+
+def test_a_correction_starts_the_time_anew_and_a_policy_may_keep_bills_for_ever() -> None:
+    first = bill("1", "2025-01-02 10:00", reference="R-100", origin=None)
+    corrected = bill("1", "2025-06-02 10:00", reference="R-101", origin=None)
+    late = bill("8", "2026-03-05 10:00", reference="X-1", origin=None, amount_total=Decimal(7), **OTHER_VENDOR)
+    assert rows_of(aged(first, late), "1") == []
+    assert len(rows_of(aged(first, corrected, late), "1")) == 2
+    document = packaged_policy("default").document
+    always = msgspec.structs.replace(
+        document, duplicates=msgspec.structs.replace(document.duplicates, forget_after_days=0)
+    )
+    replay = documents()
+    replay.feed([first, late])
+    assert len(rows_of(relate(replay, policies=PolicySet([Policy(always)])), "1")) == 2
+
+
 # -- whatever the order and the partitions --
 
 Order = Callable[[list[Relation]], Sequence[Relation]]
 
 
 def sent(replay: Replay) -> list[Relation]:
-    return [fact for fact in replay.outputs(RELATION) if isinstance(fact, Relation)]
+    return [f for f in replay.outputs(RELATION) if isinstance(f, Relation) and f.relation == "duplicate_bill"]
 
 
 def spread(facts: Iterable[Relation], partitions: int, order: Order) -> list[Any]:

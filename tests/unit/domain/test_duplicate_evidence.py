@@ -261,7 +261,7 @@ class Shelf:
     def get(self, key: str, type: Any) -> Any:
         return self.rows.get(key)
 
-    def put(self, key: str, row: Any) -> None:
+    def put(self, key: str, row: Any, due: int | None = None) -> None:
         self.rows[key] = row
 
     def delete(self, key: str) -> None:
