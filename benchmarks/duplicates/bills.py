@@ -550,7 +550,7 @@ def _following(reference: str | None, steps: int) -> str:
     if text.startswith("+++"):
         digits = "".join(c for c in text if c.isdigit())
         return _structured(int(digits[:10]) + steps)
-    if text.startswith("RF") and len(text) > 10:
+    if text.startswith("RF") and text[2:].isdigit() and len(text) > 10:
         return _creditor(f"{int(text[4:]) + steps:0{len(text) - 4}d}")
     runs: list[tuple[int, int]] = []
     begin = None
