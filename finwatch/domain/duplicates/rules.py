@@ -8,7 +8,12 @@ from finwatch.domain.rules import Rule, book
 
 _PAPER = ("bill: reference", "bill: date", "bill: amounts and currencies", "bill: vendor", "bill: order")
 _VENDOR = (*_PAPER, "bill: vendor's name, tax number, address (hashed), account (hashed)")
-_WEIGHT = ("duplicates.report_at", "duplicates.block_cap", "duplicates.dismissed_points")
+_WEIGHT = (
+    "duplicates.report_at",
+    "duplicates.block_cap",
+    "duplicates.dismissed_points",
+    "duplicates.forget_after_days",
+)
 _REFERENCE = (*_WEIGHT, "duplicates.min_reference_length", "duplicates.ignore_references")
 _NEAR = (*_WEIGHT, "duplicates.amount_tolerance", "duplicates.date_window_days", "duplicates.entry_window_days")
 
@@ -37,7 +42,8 @@ RULES = book(
     ),
     _rule(
         "fuzzy_reference",
-        "Their references differ by a slip or two, and amount and date agree.",
+        "Their references differ by a slip or two, and amount and date agree; or by little, and one was entered weeks "
+        "after the other.",
         _PAPER,
         _NEAR,
         "The references differ by one slip of the keyboard or of a reader.",
@@ -62,7 +68,8 @@ RULES = book(
     ),
     _rule(
         "split",
-        "Two to four bills of a vendor, entered within days of one another, are together an earlier one.",
+        "Two to four bills of a vendor, entered within days of one another, are together an earlier one: under its "
+        "number or order, without a reference, or written otherwise than the vendor writes.",
         _PAPER,
         (*_WEIGHT, "duplicates.split_window_days"),
         "Together the later bills are the earlier one.",

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.duplicates import baselines, detector
 from benchmarks.duplicates.bills import DUPLICATE_KINDS, NEAR_MISS_KINDS, Parameters, World, make
+from benchmarks.duplicates.bills import _following as following
 from benchmarks.duplicates.errors import mistyped, reformatted
 from benchmarks.duplicates.judge import judge
 from finwatch.runtime.policies import packaged_policy
@@ -78,3 +79,8 @@ def test_the_detector_on_a_small_sample(world: World) -> None:
     assert figures.recall >= 0.85
     assert set(figures.recall_by_kind) == set(DUPLICATE_KINDS)
     assert min(figures.recall_by_kind.values()) >= 0.6
+
+
+def test_any_reference_has_a_following_one() -> None:
+    for printed in ("RF/2023/573", "RF2467940095463", "RF-2024-47061", "+++428/8010/40076+++", "008", "No digit", None):
+        assert following(printed, 2) != printed
