@@ -9,9 +9,8 @@ from typing import Any
 import confluent_kafka as ck
 
 from streams.checkpoint import Record, Restored, read_commit, restore, split_key
+from streams.gathering import Gathering
 
-CACHE_BYTES = 96 * 1024 * 1024
-"""A state partition larger than this is read again for each walk instead of being held whole."""
 _CHUNK = 5000
 
 
@@ -20,24 +19,13 @@ class StateUnreadable(Exception):
 
 
 class _Walk(Iterable[Record]):
-    """The records of one state partition, as often as wanted: from memory, or from Kafka when there are too many."""
+    """The records of one state partition, read from Kafka as often as wanted."""
 
     def __init__(self, reader: StateReader, partition: int) -> None:
         self._reader = reader
         self._partition = partition
-        self.kept: list[Record] | None = []
-        self.size = 0
-
-    def add(self, key: bytes, value: bytes | None) -> None:
-        if self.kept is not None:
-            self.kept.append((key, value))
-            self.size += len(key) + len(value or b"") + 100
-            if self.size > CACHE_BYTES:
-                self.kept = None
 
     def __iter__(self) -> Iterator[Record]:
-        if self.kept is not None:
-            return iter(self.kept)
         return ((key, value) for _, key, value, _ in self._reader.read([self._partition]))
 
 
@@ -50,20 +38,24 @@ class StateReader:
         self._deadline = deadline
 
     def load(self, wanted: Mapping[int, Collection[str]]) -> dict[tuple[str, int], Restored]:
-        """Return the state of input topics by (topic, partition); each state partition is read once for all of them.
+        """Return the state of input topics by (topic, partition).
 
-        ``wanted``: the input topics by partition.
+        ``wanted``: the input topics by partition. Each state partition is read once for all of them, and again when its
+        history cannot be told in one walk.
         """
-        walks = {partition: _Walk(self, partition) for partition in wanted}
-        names = {partition: frozenset(topic.encode() for topic in topics) for partition, topics in wanted.items()}
+        gathered = {partition: Gathering(topics) for partition, topics in wanted.items()}
+        adds = {partition: gathering.add for partition, gathering in gathered.items()}
         for partition, key, value, _ in self.read(list(wanted)):
-            if key[1 : key.index(0, 1)] in names[partition]:
-                walks[partition].add(key, value)
-        return {
-            (topic, partition): state
-            for partition, topics in wanted.items()
-            for topic, state in restore(walks[partition], topics).items()
-        }
+            adds[partition](key, value)
+        del adds
+        found: dict[tuple[str, int], Restored] = {}
+        for partition in wanted:
+            states = gathered.pop(partition).states()
+            unclear = [topic for topic, state in states.items() if state is None]
+            if unclear:
+                states.update(restore(_Walk(self, partition), unclear))
+            found.update({(topic, partition): state for topic, state in states.items() if state is not None})
+        return found
 
     def foreign(
         self, partition: int, owned: Mapping[str, tuple[bytes, int]], cutoff: int

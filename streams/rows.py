@@ -17,6 +17,7 @@ from msgspec import Struct
 from streams.timeline import SourceTimes, Timeline
 
 HEADER = Packed(">Qq")
+_DUE = Packed(">q")
 NO_DUE = -(2**63)
 TIMES_KEY = "!times"
 
@@ -48,10 +49,21 @@ class RowStore:
     """Rows by key. Not for two threads at once."""
 
     __slots__ = ("_cool", "_rows", "_warm", "bytes_written", "dirty", "rows_written", "timeline")
+    _rows: dict[str, bytes | Struct]
 
     def __init__(self, lateness: int, stored: Mapping[str, bytes] | None = None) -> None:
-        """Take over ``stored`` rows (as restored from the state topic) without decoding them."""
-        self._rows: dict[str, bytes | Struct] = dict(stored or {})
+        """Hold ``stored`` rows (as restored from the state topic) without decoding them."""
+        self._take_over(lateness, dict(stored or {}))
+
+    @classmethod
+    def of(cls, lateness: int, stored: dict[str, bytes]) -> RowStore:
+        """A store that makes ``stored`` its own, which nobody else may use from then on: a million rows once only."""
+        made = cls.__new__(cls)
+        made._take_over(lateness, stored)
+        return made
+
+    def _take_over(self, lateness: int, stored: dict[str, bytes]) -> None:
+        self._rows = cast("dict[str, bytes | Struct]", stored)
         self.dirty: set[str] = set()
         self._warm: dict[str, bytes] = {}
         self._cool: dict[str, bytes] = {}
@@ -60,10 +72,9 @@ class RowStore:
         times = self._rows.pop(TIMES_KEY, None)
         self.timeline = Timeline(lateness, _decode(times, SourceTimes) if isinstance(times, bytes) else None)
         if stored:
-            unpack = HEADER.unpack_from
-            self.timeline.restore(
-                (key, due) for key, value in stored.items() if (due := unpack(value)[1]) != NO_DUE and key != TIMES_KEY
-            )
+            unpack = _DUE.unpack_from
+            dues = [(unpack(value, 8)[0], key) for key, value in stored.items()]
+            self.timeline.restore([entry for entry in dues if entry[0] != NO_DUE])
 
     def get(self, key: str, type: type[R]) -> R | None:
         """Return the live row, decoded on first touch; None when there is none."""

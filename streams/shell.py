@@ -405,7 +405,7 @@ class Shell:
         loaded = []
         for tp in partitions:
             state = states[tp]
-            rows = RowStore(self._lateness, state.rows)
+            rows = RowStore.of(self._lateness, state.rows)
             rows.dirty.update(state.repair)
             position = lows[tp] if state.next is None else state.next
             part = self._partition(tp, lease, rows, position)

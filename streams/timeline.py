@@ -17,7 +17,7 @@ All times are epoch microseconds, UTC. A source's time never runs backwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
@@ -74,12 +74,18 @@ class Timeline:
         """Return a copy of the times for a checkpoint, in a fixed order."""
         return SourceTimes(dict(sorted(self.now.items())), sorted(self.wall))
 
-    def restore(self, dues: Iterable[tuple[str, int]]) -> None:
-        """Take over the timers of a restored state: (key, due) pairs."""
-        for key, due in dues:
-            self.due_of[key] = due
-            self._heaps.setdefault(timeline_source(key), []).append((due, key))
-        for heap in self._heaps.values():
+    def restore(self, dues: list[tuple[int, str]]) -> None:
+        """Take over the timers of a restored state: (due, key) pairs, in any order."""
+        due_of, heaps = self.due_of, self._heaps
+        for entry in dues:
+            due, key = entry
+            due_of[key] = due
+            parts = key.split(":", 2)
+            heap = heaps.get(parts[1]) if len(parts) == 3 else None
+            if heap is None:
+                heap = heaps.setdefault(timeline_source(key), [])
+            heap.append(entry)
+        for heap in heaps.values():
             heapify(heap)
 
     def due(self, key: str) -> int | None:

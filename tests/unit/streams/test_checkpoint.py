@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import Struct
 
-from streams.checkpoint import Branch, Record, StateDamaged, commit_key, restore, row_key, split_key
+from streams.checkpoint import Branch, Record, Restored, StateDamaged, commit_key, restore, row_key, split_key
+from streams.gathering import Gathering
 from streams.rows import RowStore, unpack_row
 
 TOPICS = ("in.a", "in.b")
@@ -47,6 +48,14 @@ def model(position: int) -> dict[str, tuple[int | None, bytes]]:
     for number in range(position):
         apply(rows, number)
     return {key: unpack_row(value)[1:] for key, value in rows.take_changes(0) if len(value) > 16}
+
+
+def gathered(log: list[Record]) -> dict[str, Restored | None]:
+    """What one walk over the log tells."""
+    gathering = Gathering(TOPICS)
+    for key, value in log:
+        gathering.add(key, value)
+    return gathering.states()
 
 
 class Worker:
@@ -188,7 +197,12 @@ class StateTopic(RuleBasedStateMachine):
     @invariant()
     def what_is_read_is_true(self) -> None:
         """At any moment a reader finds a true state, and none older than what the owner has committed."""
+        in_one_walk = gathered(self.log)
         for topic, state in restore(self.log, TOPICS).items():
+            told = in_one_walk[topic]
+            if not self.zombies and self.cleaned[topic] < 0:
+                assert told is not None
+            assert told is None or told == state
             if state.next is None:
                 assert self.best[topic] is None
                 continue
@@ -223,6 +237,7 @@ def test_every_prefix_of_the_log_is_a_true_state() -> None:
     for length in range(len(log) + 1):
         state = restore(log[:length], ["in.a"])["in.a"]
         seen.add(state.next)
+        assert gathered(log[:length])["in.a"] == state
         if state.next is not None:
             assert {key: unpack_row(value)[1:] for key, value in state.rows.items()} == model(state.next)
     assert seen == {None, 7, 14, 21, 28, 35}
@@ -238,6 +253,7 @@ def test_a_row_that_does_not_count_is_to_be_written_again() -> None:
     state = restore(log, ["in.a"])["in.a"]
     assert state.next == 9
     assert "total" in state.repair
+    assert gathered(log)["in.a"] == state
     loaded_at = len(log)
     _committed("in.a", range(9, 9), log, 2)  # the next owner, without any event
     newest = {key: position for position, (key, _) in enumerate(log[:loaded_at])}
@@ -251,6 +267,7 @@ def test_missing_rows_are_never_taken_for_a_state() -> None:
     log: list[Record] = []
     _committed("in.a", range(9), log, 1)
     log.append((row_key("in.a", (1).to_bytes(8, "big"), "total"), None))
+    assert gathered(log)["in.a"] is None
     with pytest.raises(StateDamaged, match=r"in\.a"):
         restore(log, ["in.a"])
 

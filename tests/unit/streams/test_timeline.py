@@ -110,7 +110,7 @@ def test_equals_a_model_that_scans(steps: list[tuple[str, str, int]]) -> None:
             model.pop(name, None)
         elif what == "restart":
             again = Timeline(0, SourceTimes(dict(timeline.now), sorted(timeline.wall)))
-            again.restore(timeline.dues())
+            again.restore([(due, key) for key, due in timeline.dues()])
             timeline = again
         else:
             fired: list[tuple[int, str]] = []
