@@ -4,13 +4,14 @@ The stage: this product's worker with all detectors, Avro decoding, timers, outp
 second, the last one included in the time). The bare loop: confluent-kafka and fastavro, decoding and dropping, the
 usual way. Both read the same records, one after the other, in processes of their own.
 
-    python -m benchmarks.streams [--stage documents|relations] [--events 300000] [--partitions 4]
+    python -m benchmarks.streams [--stage documents|relations] [--storm] [--events 300000] [--partitions 4]
         [--bootstrap HOST:PORT] [--repeat 1]
 
 For the documents stage the records are what the capture publishes of a generated company, multiplied
 (benchmarks/company.py): every kind of event on every entity topic, in the proportions of the capture. For the relations
 stage they are what the documents stage tells of orders, receipts, bills, payments and accounts
-(tests/parts/relation_facts.py).
+(tests/parts/relation_facts.py), by a company with 2,000 vendors and 52,000 orders a year. With --storm one with 60
+vendors does all of it in a day: almost every payment falls under a rule on changed accounts, and a few rows grow large.
 
 Without --bootstrap it starts a Kafka 4.1 broker of its own (Java and Maven needed). CPU time is the whole process's,
 librdkafka's threads included.
@@ -50,18 +51,18 @@ LATENESS_SECONDS = 3600  # the company's capture looks once an hour
 INPUTS = {"documents": WATCHED_TOPICS, "relations": (RELATION,)}
 
 
-def told(events: int) -> Iterator[tuple[str, bytes, bytes, int]]:
+def told(events: int, storm: bool = False) -> Iterator[tuple[str, bytes, bytes, int]]:
     """Facts for the relations stage: topic, key, value, no partition."""
     from schemas.codec import Encoder
     from schemas.registry import EmbeddedRegistry
-    from tests.parts.relation_facts import facts
+    from tests.parts.relation_facts import STORM, YEAR, facts
 
     encode = Encoder(EmbeddedRegistry()).encode
-    for fact in itertools.islice(facts(), events):
+    for fact in itertools.islice(facts(STORM if storm else YEAR), events):
         yield RELATION, fact.relation_key.encode(), encode(fact, "finwatch.Relation"), -1
 
 
-def fill(bootstrap: str, events: int, stage_name: str) -> int:
+def fill(bootstrap: str, events: int, stage_name: str, storm: bool = False) -> int:
     """Produce the workload; return its bytes."""
     producer = ck.Producer(
         {
@@ -73,7 +74,8 @@ def fill(bootstrap: str, events: int, stage_name: str) -> int:
         }
     )
     size = 0
-    for topic, key, value, partition in records(encoded(events)) if stage_name == "documents" else told(events):
+    stream = records(encoded(events)) if stage_name == "documents" else told(events, storm)
+    for topic, key, value, partition in stream:
         size += len(value)
         while True:
             try:
@@ -232,6 +234,7 @@ def main() -> None:
     """Parse options; run an arm, or both and the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=tuple(INPUTS), default="documents")
+    parser.add_argument("--storm", action="store_true", help="relations: everything at once, on a few vendors")
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--partitions", type=int, default=PARTITIONS)
     parser.add_argument("--repeat", type=int, default=1)
@@ -254,7 +257,7 @@ def main() -> None:
     )
     with broker(options.bootstrap) as bootstrap:
         make_topics(bootstrap, options.partitions, options.stage)
-        size = fill(bootstrap, options.events, options.stage)
+        size = fill(bootstrap, options.events, options.stage, options.storm)
         print(f"{options.events:,} events, {size / options.events:.0f} bytes each, {options.partitions} partitions")
         for _ in range(options.repeat):
             plain = arm("bare", bootstrap, options.partitions, options.events, stage_name=options.stage)

@@ -441,7 +441,6 @@ def compile_record(node: Node, struct_type: type[msgspec.Struct], prefix: bytes)
     if constant:
         scope["last"] = constant
         elements.append("last")
-    fast = eval(f"lambda r: join(({','.join(elements)},))", scope)  # noqa: S307  (made of column names of a checked schema)
 
     def careful(record: Any) -> bytes:
         """Values longer than the tables, and the error message of a value that does not fit."""
@@ -456,15 +455,20 @@ def compile_record(node: Node, struct_type: type[msgspec.Struct], prefix: bytes)
             parts.append(encode_column(f"{name}.{column.name}", encode, value))
         return b"".join(parts)
 
-    def encode_record(record: Any) -> bytes:
-        if record.__class__ is struct_type:
-            try:
-                return fast(record)  # type: ignore[no-any-return]
-            except Exception:  # told apart below, column by column; the record is unchanged
-                return careful(record)
-        return careful(record)
-
-    return encode_record
+    # Whatever the fast way cannot take is told apart by the careful one, column by column; the record is unchanged.
+    scope.update(struct=struct_type, careful=careful)
+    code = f"""
+def encode_record(r):
+    if r.__class__ is struct:
+        try:
+            return join(({",".join(elements)},))
+        except Exception:
+            pass
+    return careful(r)
+"""
+    exec(code, scope)  # noqa: S102  (made of column names of a checked schema)
+    made: Callable[[Any], bytes] = scope["encode_record"]
+    return made
 
 
 class Encoder:

@@ -19,6 +19,7 @@ from streams.checkpoint import Branch
 from streams.deadletters import dead_letter
 from streams.rows import RowStore
 from streams.stage import InvalidEvent, Stage
+from streams.timeline import WALL
 
 HEARTBEAT = "finwatch.Heartbeat"
 POLICY_CHANGE = "finwatch.PolicyChange"
@@ -37,6 +38,8 @@ _SKIPPED: Final = 4
 _BAD: Final = 5
 _UNEXPECTED: Final = 6
 _CHANGE: Final = 7
+
+_NEVER: Final = -(2**63)
 
 _BELONGS: Final = {spec.name: frozenset(spec.records) for spec in TOPICS if spec.records}
 """Records that a topic of the one list may carry; on any other topic nothing is out of place."""
@@ -219,7 +222,9 @@ class Processor:
         Raises StageFailed, after which the partition's rows are not to be used.
         """
         topic, counts = part.topic, part.counts
-        stage_apply, observe, fire = self.stage.apply, part.rows.timeline.observe, part.fire
+        timeline = part.rows.timeline
+        stage_apply, observe, fire = self.stage.apply, timeline.observe, part.fire
+        now, wall, margin = timeline.now, timeline.wall, timeline.margin
         kinds, belongs = self._kinds_of(topic), _BELONGS.get(topic)
         applied = repeated = filtered = dead = 0
         offset = -1
@@ -229,7 +234,12 @@ class Processor:
                 kind = kinds[event.__class__]
                 if kind <= _PLAIN or kind == _CHANGE:
                     if kind == _TIMED:
-                        observe(event.source, event.observed_at, event.timeline, fire)  # type: ignore[attr-defined]
+                        source: str = event.source  # type: ignore[attr-defined]
+                        at: int = event.observed_at  # type: ignore[attr-defined]
+                        # Most events are of a moment that their source has reached: nothing moves then.
+                        line: str = event.timeline  # type: ignore[attr-defined]
+                        if at - margin > now.get(source, _NEVER) or (line == WALL and source not in wall):
+                            observe(source, at, line, fire)
                     elif kind == _CHANGE:
                         part.rows.timeline.observe_all(event.published_at, fire)  # type: ignore[attr-defined]
                     try:

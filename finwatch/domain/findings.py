@@ -66,7 +66,7 @@ def step_record(subject: Subject, step: StepState, content: Content, calendar: C
         updated,
         step.route,
         step.band,
-        [calendar.add(step.started, days * calendar.day_length) for days in AGES] if step.open else [],
+        calendar.add_each(step.started, [days * calendar.day_length for days in AGES]) if step.open else [],
         step.review or None,
     )
 

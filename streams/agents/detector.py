@@ -21,7 +21,10 @@ from streams.stage import View
 
 
 class Change(Struct):
-    """A change of one document, after the core has taken it in. Instants in epoch microseconds."""
+    """A change of one document, after the core has taken it in. Instants in epoch microseconds.
+
+    All detectors are shown the same one.
+    """
 
     view: View
     subject: Subject

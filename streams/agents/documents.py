@@ -235,24 +235,25 @@ class DocumentsStage:
         if new:
             windows.count(view, event.source, counts, row.day, entity, policy, row.at)
         self._publish(view, row, subject, scope, counts, touched, content_changed)
-        for detector in scope.detectors if content_changed else scope.watching:
-            detector.changed(
-                Change(
-                    view,
-                    subject,
-                    policy,
-                    row.content,
-                    row.machine,
-                    content_changed,
-                    row.deleted,
-                    event.timeline,
-                    event.occurred_at,
-                    event.observed_at,
-                    event.event_id,
-                    event,
-                    row.facts,
-                )
+        watching = scope.detectors if content_changed else scope.watching
+        if watching:
+            change = Change(
+                view,
+                subject,
+                policy,
+                row.content,
+                row.machine,
+                content_changed,
+                row.deleted,
+                event.timeline,
+                event.occurred_at,
+                event.observed_at,
+                event.event_id,
+                event,
+                row.facts,
             )
+            for detector in watching:
+                detector.changed(change)
         view.put(scope.tally_key, counts)
         if again or row.exceptions or (touched is not None and (touched.steps or touched.clocks)):
             row.due = _due(row)

@@ -215,14 +215,16 @@ class OrderChains:
         order = known if known is not None else Chain()
         if not take(order, fact):
             return False
-        document = policy.document
-        found = joined(
-            match(order, document.matching),
-            conflicts.on_chain(order, document.duties),
-            conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
-        )
-        changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
-        publish(view, fact.source, changed)
+        if order.order is not None or order.said:  # of an order that nobody has seen nothing is said
+            document = policy.document
+            found = joined(
+                match(order, document.matching),
+                conflicts.on_chain(order, document.duties),
+                conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
+            )
+            changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
+            if changed:
+                publish(view, fact.source, changed)
         view.put(row_key, order)
         return True
 

@@ -93,8 +93,10 @@ class PolicyBook:
 
     def at(self, view: View, source: str, moment: int) -> Policy:
         """The policy in force for a source at a moment of its events' time."""
-        known = self.succession(view, source)
-        return self.policy(view, known.hashes[bisect_right(known.starts, moment) - 1])
+        known = view.get(f"p:{source}", Succession) or self._begin(view, source)
+        hashes = known.hashes
+        content_hash = hashes[0] if len(hashes) == 1 else hashes[bisect_right(known.starts, moment) - 1]
+        return self._compiled.get(content_hash) or self.policy(view, content_hash)
 
     def take(self, view: View, change: PolicyChange) -> list[str] | None:
         """Take in a change. Returns the sources whose succession it touched; None for a repeat.

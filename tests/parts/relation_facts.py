@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from finwatch.domain.events import (
     BankAccount,
@@ -37,6 +37,23 @@ MILLION = 1_000_000
 TOGETHER = 40
 """So many orders are told at once."""
 VENDORS = 60
+"""All that happens falls on them: nearly every payment is soon after some change of an account, and one row grows."""
+
+
+class Pace(NamedTuple):
+    """How much a company does: orders come ``step`` microseconds apart from ``vendors`` vendors and some people."""
+
+    step: int = STEP
+    vendors: int = VENDORS
+    people: int = 1
+    """Times as many in each role."""
+    changes: int = 19
+    """Every how many orders a vendor's account is changed."""
+
+
+STORM = Pace()
+YEAR = Pace(step=10 * 60_000_000, vendors=2_000, people=8, changes=97)
+"""52,000 orders a year from two thousand vendors, five accounts changed in a hundred orders of each."""
 
 
 def _event(kind: type[Event], entity: str, record: int, at: int, **body: Any) -> Any:
@@ -62,11 +79,14 @@ def _moved(entity: str, record: int, at: int, actor: int, field: str, before: st
     return moved
 
 
-def order_events(number: int) -> list[Event]:
+def order_events(number: int, pace: Pace = STORM) -> list[Event]:
     """One order's documents, in order of time."""
-    at, n, vendor = START + number * STEP, number + 1, str(number % VENDORS)
+    at, n, vendor = START + number * pace.step, number + 1, str(number % pace.vendors)
     key, quantity = f"odoo:purchase_order:{n}", 4 + number % 9
-    buyer, approver, clerk, poster, payer = 3 + n % 4, 8 + n % 2, 10 + n % 3, 13 + n % 2, 15 + n % 2
+    other = n // 12 % pace.people * 20
+    buyer, approver, clerk, poster, payer = (
+        other + role for role in (3 + n % 4, 8 + n % 2, 10 + n % 3, 13 + n % 2, 15 + n % 2)
+    )
     price = 90 + number % 70
     billed_price = price + (price // 8 if number % 11 == 0 else 0)
     billed = quantity + (3 if number % 13 == 0 else 0)
@@ -128,11 +148,17 @@ def order_events(number: int) -> list[Event]:
         _moved("bill", n, at + 26 * HOUR, poster, "state", "draft", "posted"),
         _event(Bill, "bill", n, at + 26 * HOUR, state="posted", payment_state="not_paid", **bill),
     ]
-    if number % 19 == 0:
+    if number % pace.changes == 0:
         change = {"field": "acc_number", "old_value": "***1", "new_value": "***2", "actor": str(payer)}
         tail.append(
             _event(
-                Transition, "bank_account", number % VENDORS, at + 30 * HOUR, activity="changed", label="n", **change
+                Transition,
+                "bank_account",
+                number % pace.vendors,
+                at + 30 * HOUR,
+                activity="changed",
+                label="n",
+                **change,
             )
         )
     tail += [
@@ -156,7 +182,7 @@ def order_events(number: int) -> list[Event]:
     return [*made, *([] if number % 7 == 0 else [came]), *tail, *([came] if number % 14 == 0 else [])]
 
 
-def facts() -> Iterator[Relation]:
+def facts(pace: Pace = STORM) -> Iterator[Relation]:
     """What the documents stage tells of order after order, several at once."""
     stage = documents_stage(load_policies())
     replays: dict[str, Replay] = {}
@@ -176,13 +202,13 @@ def facts() -> Iterator[Relation]:
                     )
                 ]
             )
-            for vendor in range(VENDORS)
+            for vendor in range(pace.vendors)
         ]
     )
     number = 0
     while True:
         while len(waiting) < TOGETHER:
-            waiting.append(deque(order_events(number)))
+            waiting.append(deque(order_events(number, pace)))
             number += 1
         events = waiting.popleft()
         event = events.popleft()

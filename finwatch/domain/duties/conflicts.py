@@ -39,7 +39,7 @@ def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
         return
     receipts = chain.done_receipts()
     for bill in chain.counted_bills(drafts=True):
-        if bill.refund or _small(bill.total, settings):
+        if bill.refund or not bill.acts or _small(bill.total, settings):
             continue
         risk = (bill.total, bill.currency, in_company(bill.total, bill.rate))
         for one, other in settings.conflicts:

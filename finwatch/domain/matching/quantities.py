@@ -18,6 +18,8 @@ Excess = tuple[OrderLine, int, Compared]
 def over_billed(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
     """The bills with which an order line's bills come to more than was ordered; a credit note resolves it."""
     bills = chain.counted_bills(settings.draft_bills)
+    if not bills:
+        return
     excess: dict[str, list[Excess]] = {}
     ends: dict[str, list[Bill | None]] = {}
     for line in order.lines:
@@ -97,6 +99,8 @@ def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill 
 def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
     """The receipts with which more of an order line has come in than was ordered."""
     receipts = chain.done_receipts()
+    if not receipts:
+        return
     found: dict[str, list[tuple[OrderLine, int]]] = {}
     for line in order.lines:
         allowed = _allowed(order, line, settings)
@@ -133,8 +137,11 @@ def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iter
 
 def paid_before_receipt(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
     """Bills that were paid while the goods had not come; resolved with the receipt that brought them."""
+    bills = chain.counted_bills(settings.draft_bills)
+    if not any("release_payment" in bill.acts for bill in bills):
+        return
     lines = {line.line_id: line for line in order.lines}
-    receipts, bills = chain.done_receipts(), chain.counted_bills(settings.draft_bills)
+    receipts = chain.done_receipts()
     for bill in bills:
         paid = bill.acts.get("release_payment")
         if paid is None or bill.refund:

@@ -160,7 +160,10 @@ class DutiesSection(Section, frozen=True):
 
     def hand(self, person: str) -> str:
         """The person behind an account: the first of those that are one."""
-        return next((group[0] for group in self.same_person if person in group), person)
+        for group in self.same_person:
+            if person in group:
+                return group[0]
+        return person
 
 
 DUTIES_HANDLING = _handling()
