@@ -154,6 +154,8 @@ class DutiesSection(Section, frozen=True):
 
     def one_hand(self, one: str | None, other: str | None) -> bool:
         """Whether two accounts are one person's, and that person's hand counts."""
+        if one != other and not self.same_person:
+            return False  # what nearly every pair is
         if one is None or other is None or one in self.exempt or other in self.exempt:
             return False
         return one == other or self.hand(one) == self.hand(other)

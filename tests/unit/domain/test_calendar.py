@@ -43,6 +43,11 @@ def test_working_undoes_add(calendar: Calendar, start: int, duration: int) -> No
     assert calendar.working(start, end) == duration
 
 
+@given(calendars, starts, st.lists(durations, max_size=4))
+def test_several_durations_are_added_as_each_by_itself(calendar: Calendar, start: int, several: list[int]) -> None:
+    assert calendar.add_each(start, several) == [calendar.add(start, duration) for duration in several]
+
+
 @given(calendars, starts, durations)
 def test_working_undoes_subtract(calendar: Calendar, end: int, duration: int) -> None:
     start = calendar.subtract(end, duration)
