@@ -364,9 +364,5 @@ def test_a_switch_over_many_documents_leaves_time_for_others() -> None:
     replay.heartbeat("odoo", at("2026-03-03 10:00") + 2 * PAUSE, "wall")
     assert planned() == count
     assert replay.view.get("n:odoo", Replanning) is None
-    assert {
-        c.replanned_at for c in replay.outputs(CLOCK) if isinstance(c, Clock) and c.policy == "bill_validation"
-    } == {
-        None,
-        at("2026-03-03 10:00"),
-    }
+    found = [c for c in replay.outputs(CLOCK) if isinstance(c, Clock) and c.policy == "bill_validation"]
+    assert {c.replanned_at for c in found} == {None, at("2026-03-03 10:00")}, "whichever slice it was in"
