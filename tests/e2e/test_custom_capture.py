@@ -6,6 +6,7 @@ Every process is the product's own command, the configuration is the one that `f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -129,6 +130,22 @@ def test_a_custom_model_has_a_view(stack: Stack) -> None:
         "amount": "6000.25",
         "amount.currency": "USD",
     }
+
+
+def test_the_queries_of_the_documents_answer(stack: Stack) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "custom-capture.md").read_text()
+    (text,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    by_center, loans = (stack.ask(one) for one in text.split(";") if one.strip())
+    assert [row[:2] for row in by_center if row[0] is not None] == [("North", 1)]
+    assert [row[:2] for row in loans] == [("Van", "open")]
+
+
+def test_a_bill_and_its_order_are_of_one_transaction(stack: Stack) -> None:
+    found = stack.ask(
+        "SELECT entity, count() FROM correlations "
+        "WHERE startsWith(correlation_id, 'odoo:purchase_order:') GROUP BY entity"
+    )
+    assert {"purchase_order", "receipt", "bill", "payment"} <= {entity for entity, _ in found}
 
 
 def test_what_is_switched_off_is_not_captured(stack: Stack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_the_example_is_sound_and_does_what_its_comments_say() -> None:
     loan = mappings["x_loan"]
     assert loan.entities == (CUSTOM,) and [child.model for child in loan.children] == ["x_loan_line"]
     assert mappings["sale.order"] is BY_MODEL["sale.order"]  # untouched: the very same
+
+
+def test_the_worked_example_of_the_documents_is_sound() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "custom-capture.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    mappings = parse_file(text, "custom-capture.md").mappings("odoo")
+    assert "x_loan" in mappings and "crm.lead" not in mappings and mappings["account.move"].configured is not None
 
 
 def test_a_source_that_the_file_does_not_name_has_what_comes_with_finwatch() -> None:
