@@ -260,7 +260,7 @@ def test_what_is_read_again_goes_on_where_it_stopped_and_takes_turns() -> None:
     subject.connect()
     read = []
     for _ in range(9):  # as run() does between polls
-        subject._snapshot(0.5)
+        subject._snapshot(0.5, None)
         read.append(len(states(broker, "Vendor", before)))
     assert read[0] < 5 and read[-1] == 5 and read == sorted(read)
     keys = [one["record_id"] for one in states(broker, "Vendor", before)]
