@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct, structs
 
-from finwatch.domain.documents import SAME_CHANGE
+from finwatch.domain.documents import PAYMENT_STATE, SAME_CHANGE
 from finwatch.domain.duties import conflicts, journal, people, vendors
 from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.people import Override, Person, Request
@@ -170,8 +170,10 @@ class VendorFacts:
                 return
             told = _payment(change)
         else:
-            if change.content.state == "draft":
-                return
+            if change.content.state == "draft" or (
+                isinstance(change.event, Transition) and change.event.field == PAYMENT_STATE
+            ):
+                return  # that a bill is paid says nothing of who entered and approved it
             told = _billing(change)
         partner = change.content.partner_id
         key = f"{VENDOR}:{change.subject.source}:{partner}" if told is not None and partner is not None else ""
