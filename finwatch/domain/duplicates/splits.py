@@ -57,24 +57,26 @@ def gathered_splits(
     ``wholes``: the vendor's bills of an amount (in cents) and a currency. None of what comes so often within
     ``split_window_days`` that amounts add up by chance.
     """
-    ordered = sorted((b for b in parts if b.document_type != REFUND and _cents(b) > 0), key=_age)
+    ordered = sorted(
+        ((b, cents) for b in parts if b.document_type != REFUND and (cents := _cents(b)) > 0), key=lambda p: _age(p[0])
+    )
     window = settings.split_window_days * DAY
     best: dict[str, _Split] = {}
     for at, first in enumerate(ordered):
-        near = [bill for bill in ordered[at + 1 :] if bill.created_at - first.created_at <= window]
+        begun = first[0].created_at
+        near = [part for part in ordered[at + 1 :] if part[0].created_at - begun <= window]
         if len(near) >= _OFTEN:
             continue
         for size in range(1, min(_PARTS, len(near) + 1)):
             for others in combinations(near, size):
-                chosen = (first, *others)
+                chosen = (first[0], *(bill for bill, _ in others))
                 if len({(bill.currency, bill.document_type) for bill in chosen}) > 1:
                     continue
-                for whole in wholes(sum(map(_cents, chosen)), first.currency):
-                    apart = first.created_at - whole.created_at
+                for whole in wholes(first[1] + sum(cents for _, cents in others), chosen[0].currency):
                     if (
                         whole in chosen
                         or whole.document_type == REFUND
-                        or not 0 <= apart <= settings.entry_window_days * DAY
+                        or not 0 <= begun - whole.created_at <= settings.entry_window_days * DAY
                         or (whole.order and all(bill.order == whole.order for bill in chosen))  # they meet under that
                     ):
                         continue
