@@ -265,7 +265,9 @@ class Publishing:
         digest = self._memory.hashes[model].get(record_id) if model in self._memory.hashes else None
         if digest is not None:
             return events.entity_of(digest), str(record_id)
-        for batch in self._reader.by_ids(mapping, [record_id]):
+        with self._reader.turn:  # a page may be on its way
+            batches = list(self._reader.by_ids(mapping, [record_id]))
+        for batch in batches:
             for row in batch.rows:
                 document = mapping.map(row, batch.lines.get(record_id, {}), self._reader.source)
                 if document is not None:

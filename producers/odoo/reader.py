@@ -3,6 +3,7 @@
 Every read is by explicit fields, by keyset on id and with a limit: the server sets none of its own.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -43,7 +44,7 @@ class Batch:
 
 
 class Reader:
-    """Reads one database. Not for several threads at a time, as its transport is not.
+    """Reads one database. Not for several threads at a time, as its transport is not: see `turn`.
 
     `scanned(model, rows)` is told of every row read; `malformed(model, error)` of rows that are left out.
     """
@@ -72,6 +73,8 @@ class Reader:
         self._fields: dict[int, TrackedField] = {}
         self._picking_types: frozenset[str] | None = None
         self.log_failure: OdooError | None = None
+        self.turn = threading.RLock()
+        """Held by whoever reads while a page may be read ahead: the page, or what is read between two pages."""
 
     # -- what the server has ------------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """The first reading of everything: by model and id, resumed where it stopped, handing over to streaming with no gap."""
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from math import inf
@@ -45,8 +44,6 @@ class Snapshots:
         self._settings = settings
         self._figures = figures
         self._log = log
-        self._reading = threading.Lock()
-        """Held by whoever reads: a page ahead, or what is done between two pages."""
         self._between: Callable[[], None] | None = None
         self._looked = 0.0
 
@@ -107,7 +104,7 @@ class Snapshots:
     def _pause(self) -> None:
         if self._between is None or self._times.monotonic() - self._looked < BETWEEN:
             return
-        with self._reading:  # the page ahead first: a transport serves one thread at a time
+        with self._reader.turn:  # the page ahead first: a transport serves one thread at a time
             self._between()
         self._looked = self._times.monotonic()
 
@@ -117,7 +114,7 @@ class Snapshots:
 
     def _in_turn(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
         while True:
-            with self._reading:
+            with self._reader.turn:
                 batch = next(batches, None)
             if batch is None:
                 return
