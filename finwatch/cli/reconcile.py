@@ -40,6 +40,9 @@ def reconcile(
     lines: Annotated[
         bool, typer.Option("--lines", help="Compare lines too; costs Odoo several times as much.")
     ] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="Compare the tracking log too: its changes against those in the store.")
+    ] = False,
     ids: Annotated[bool, typer.Option("--ids", help="Show which documents differ, and in which columns.")] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Have captured again what differs, wait for the store, compare again.")
@@ -76,7 +79,7 @@ def reconcile(
     _check_period(period)
     if interval is not None and (json or ids):
         raise Failed("--every runs for ever: --json and --ids do not go with it", "leave them away", ExitCode.USAGE)
-    wanted = _Wanted(*_mappings(model, configured(settings_for(embedded).odoo)), company, period)
+    wanted = _Wanted(*_mappings(model, configured(settings_for(embedded).odoo)), company, period, log)
     clock, stop = SystemClock(), stop_on_signals()
     with _opened(embedded, clock, stop, lines=lines, writes=repair or publish or interval is not None) as parts:
         if interval is not None:
@@ -86,7 +89,7 @@ def reconcile(
         if publish:
             parts.publish_findings(outcome)
         repaired: Repaired | None = None
-        if repair and outcome.drift:
+        if repair and outcome.differs:
             before = outcome
             repaired = parts.repair(before)
             if not json:
@@ -99,7 +102,7 @@ def reconcile(
         show_json(_as_json(outcome, ids, repaired))
     else:
         _show(outcome, ids)
-    if outcome.drift:
+    if outcome.differs:
         raise typer.Exit(ExitCode.DRIFT)
 
 
@@ -119,6 +122,7 @@ class _Wanted(NamedTuple):
     entities: frozenset[str]
     company: str | None
     period: str | None
+    log: bool
 
 
 class _Parts:
@@ -171,11 +175,24 @@ class _Parts:
             period=wanted.period,
             progress=progress,
             awaited=awaited,
+            log=wanted.log and self._log_readable(unreadable),
         )
         if self._stop.is_set():
             raise Failed("stopped before the comparison was whole", "run it again", ExitCode.INTERRUPTED)
         outcome.unreadable = unreadable
         return outcome
+
+    def _log_readable(self, unreadable: dict[str, str]) -> bool:
+        """Whether the tracking log can be read; else it is told with what else cannot be."""
+        from producers.odoo.reader import NO_SUCH
+        from producers.odoo.tracking import VALUE_MODEL
+
+        try:
+            self._reader.probe_log()
+        except NO_SUCH as error:
+            unreadable[VALUE_MODEL] = error.kind
+            return False
+        return True
 
     def publish_findings(self, outcome: "Outcome") -> int:
         """Publish what is new of it; number of versions."""
@@ -256,7 +273,7 @@ class _Parts:
                     tell_metrics(metrics, outcome, self._clock.now())
                     told = self.publish_findings(outcome)
                     log.info("compared", drift=outcome.drift, findings=told, unreadable=sorted(outcome.unreadable))
-                    if repair and outcome.drift:
+                    if repair and outcome.differs:
                         self._count_repaired(metrics, self.repair(outcome))
                     trouble.clear()
                 except Failed:
@@ -428,8 +445,29 @@ def _show(outcome: "Outcome", ids: bool) -> None:
     if outcome.malformed:
         out.print(f"{outcome.malformed} rows of the source cannot be read; the capture leaves them out", style="yellow")
     in_flight = sum(group.in_flight for group in outcome.groups.values())
+    _show_log(outcome)
     verdict = f"{outcome.drift} documents differ" if outcome.drift else "source and store are equal"
-    out.print(f"\n{verdict}; {in_flight} in flight; {outcome.seconds:.1f} s", style="red" if outcome.drift else "green")
+    if outcome.untold:
+        verdict = f"{outcome.drift} documents differ, {outcome.untold} changes of the tracking log are missing"
+    style = "red" if outcome.differs else "green"
+    out.print(f"\n{verdict}; {in_flight} in flight; {outcome.seconds:.1f} s", style=style)
+
+
+def _show_log(outcome: "Outcome") -> None:
+    rows = [
+        (
+            *key,
+            group.source,
+            group.store,
+            group.in_flight or "",
+            f"{group.missing} missing" if group.missing else "equal",
+        )
+        for key, group in outcome.log.items()
+    ]
+    if rows:
+        out.print()
+        columns = ("model", "entity", "period", "logged", "store", "in flight", "tracking log")
+        show_table("", columns, rows, right=("logged", "store", "in flight"), whole=("model", "period"))
 
 
 def _show_ids(outcome: "Outcome") -> None:
@@ -488,7 +526,7 @@ def _as_json(outcome: "Outcome", ids: bool, repaired: Repaired | None) -> dict[s
     return {
         "source": outcome.source,
         "at": _iso(outcome.at),
-        "equal": not outcome.drift,
+        "equal": not outcome.differs,
         "drift": outcome.drift,
         "in_flight": sum(group.in_flight for group in outcome.groups.values()),
         "seen_until": {one.mapping.model: _iso(one.seen_until) for one in outcome.models},
@@ -496,6 +534,18 @@ def _as_json(outcome: "Outcome", ids: bool, repaired: Repaired | None) -> dict[s
         "malformed": outcome.malformed,
         "seconds": round(outcome.seconds, 3),
         "repaired": {} if repaired is None else _told(repaired),
+        "log": [
+            {
+                **key._asdict(),
+                "source": group.source,
+                "store": group.store,
+                "in_flight": group.in_flight,
+                "missing": group.missing,
+                **({"records": sorted(group.records)} if ids else {}),
+            }
+            for key, group in outcome.log.items()
+        ],
+        "log_missing": outcome.untold,
         "groups": groups,
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from finwatch.domain.reconciled_log import LogComparison, LogGroup, LogKey
 from finwatch.domain.reconciliation import (
     KINDS,
     Awaited,
@@ -28,6 +29,8 @@ from producers.odoo.mapping import Mapping as ModelMapping
 from producers.signals import Held, SnapshotRequest, recaptures
 from sinks.clickhouse.compared import StoreSide
 
+KEYS = 1000
+"""Records of the log asked for at once."""
 CHUNK = 10_000
 """Documents compared at once: few queries of the store, and memory that does not grow with the tables."""
 
@@ -56,6 +59,8 @@ class Outcome:
     unreadable: dict[str, str] = field(default_factory=dict)
     malformed: int = 0
     seconds: float = 0.0
+    log: dict[LogKey, LogGroup] = field(default_factory=dict)
+    """The tracking log's groups; none when it was not compared."""
 
     @property
     def groups(self) -> dict[Key, Group]:
@@ -66,6 +71,20 @@ class Outcome:
     def drift(self) -> int:
         """How many documents the sides do not agree on."""
         return sum(totals(self.groups.values()).values())
+
+    @property
+    def untold(self) -> int:
+        """How many changes of the tracking log the store lacks."""
+        return sum(group.missing for group in self.log.values())
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is anything to repair."""
+        return bool(self.drift or self.untold)
+
+    def untold_of(self, model: str) -> set[int]:
+        """Records of a model of which a logged change is missing."""
+        return {one for key, group in self.log.items() if key.model == model for one in group.records}
 
 
 class Reconciler:
@@ -103,9 +122,11 @@ class Reconciler:
         period: str | None = None,
         awaited: Callable[[str], Awaited] | None = None,
         progress: Callable[[str], None] | None = None,
+        log: bool = False,
     ) -> Outcome:
         """Compare models one after another. `at`: the source's time now (aware). `entities`: only these of theirs.
-        `awaited`: by model, which documents may still wait for their deletion to be noticed.
+        `awaited`: by model, which documents may still wait for their deletion to be noticed. `log`: compare the
+        tracking log of these models too.
 
         Raises what either side raises; nothing is written.
         """
@@ -135,9 +156,30 @@ class Reconciler:
                 if outcome.scope.covers(key.entity, key.company, key.period)
             }
             outcome.models.append(Model(mapping, seen_until, groups))
+        if log:
+            if progress is not None:
+                progress("the tracking log")
+            self._compare_log(outcome)
         outcome.malformed = self._source_side.malformed
         outcome.seconds = self._clock.monotonic() - began
         return outcome
+
+    def _compare_log(self, outcome: Outcome) -> None:
+        scope, by_model = outcome.scope, {}
+        comparisons: dict[str, LogComparison] = {}
+        for model in outcome.models:
+            before = min(outcome.at, model.seen_until or outcome.at) - self._overlap
+            by_model[model.mapping.model] = model.mapping
+            comparisons[model.mapping.model] = LogComparison(model.mapping.model, before, scope.period)
+        for page in self._source_side.logged(by_model.keys(), scope.period):
+            for name, changes in page.items():
+                entities = set(by_model[name].entities) & set(scope.entities)
+                ids = sorted({one.record_id for one in changes})
+                for start in range(0, len(ids), KEYS):
+                    chunk = set(ids[start : start + KEYS])
+                    documents, told = self._store_side.logged(entities, chunk, scope.company)
+                    comparisons[name].add([one for one in changes if one.record_id in chunk], documents, told)
+        outcome.log = {key: group for one in comparisons.values() for key, group in sorted(one.groups.items())}
 
     def requests(self, outcome: Outcome, at: datetime) -> list[SnapshotRequest]:
         """What a producer is to capture again: the documents that differ, with what the store holds of them."""
@@ -152,7 +194,8 @@ class Reconciler:
                 for one in differences
                 if one.kind == "gone" or one.reference in deleted
             ]
-            ids = {one.reference.record_id for one in differences}
+            # The log of a document comes with it.
+            ids = {one.reference.record_id for one in differences} | outcome.untold_of(model.mapping.model)
             wanted += recaptures(self._source, model.mapping.model, ids, at, held)
         return wanted
 
@@ -160,7 +203,7 @@ class Reconciler:
         """Wait until the store shows what was captured again; False when it did not within `seconds`."""
         deadline = self._clock.monotonic() + seconds
         while True:
-            if not any(self._still(model) for model in outcome.models):
+            if not any(self._still(model) for model in outcome.models) and not self._still_untold(outcome):
                 return True
             if self._clock.monotonic() >= deadline or self._clock.wait(0.25, self._stop):
                 return False
@@ -177,6 +220,14 @@ class Reconciler:
         theirs: dict[Reference, Item] = {}
         self._look_again(model.mapping, references, mine, theirs)
         return bool(Comparison(model.mapping.model, None, contents=model.mapping.stamped).suspects(mine, theirs))
+
+    def _still_untold(self, outcome: Outcome) -> bool:
+        if not outcome.untold:
+            return False
+        models = [one for one in outcome.models if outcome.untold_of(one.mapping.model)]
+        again = Outcome(outcome.source, outcome.at, outcome.scope, models)
+        self._compare_log(again)
+        return bool(again.untold)
 
     def _look_again(
         self,
@@ -230,6 +281,10 @@ def tell_metrics(metrics: Metrics, outcome: Outcome, now: datetime) -> None:
         in_flight.labels(source, key.entity).inc(group.in_flight)
         for kind in KINDS:
             drift.labels(source, key.entity, key.company, kind).inc(group.counts.get(kind, 0))
+    untold = metrics.gauge("reconcile_log_missing")
+    untold.clear()
+    for log_key, log_group in outcome.log.items():
+        untold.labels(source, log_key.entity).inc(log_group.missing)
     metrics.gauge("reconcile_seconds").labels(source).set(outcome.seconds)
     metrics.gauge("reconcile_finished_timestamp_seconds").labels(source).set(now.timestamp())
     metrics.counter("reconcile_runs").labels(source, "drift" if outcome.drift else "equal").inc()

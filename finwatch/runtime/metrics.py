@@ -175,6 +175,9 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         ("source",),
         "seconds",
     ),
+    MetricSpec(
+        "reconcile_log_missing", "gauge", "Changes of the tracking log that the store lacks.", ("source", "entity")
+    ),
     MetricSpec("reconcile_runs", "counter", "Comparisons: equal, drift, failed.", ("source", "outcome")),
     MetricSpec(
         "reconcile_repaired", "counter", "Documents and deletions asked to be captured again.", ("source", "kind")

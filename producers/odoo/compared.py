@@ -5,10 +5,12 @@ Reads only, page by page in order of id, no faster than asked. Nothing is publis
 
 import threading
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+from finwatch.domain.reconciled_log import Logged
 from finwatch.domain.reconciliation import NOT_COMPARED, Item, Reference, canonical
 from finwatch.runtime.clock import Clock
 from producers.odoo.errors import Malformed
@@ -75,6 +77,28 @@ class SourceSide:
         for batch in self._reader.by_ids(self._asked(mapping), {one.record_id for one in references}):
             found |= self._items(mapping, batch)
         return found
+
+    def logged(self, models: AbstractSet[str], period: str | None = None) -> Iterator[dict[str, list[Logged]]]:
+        """Changes in the tracking log of these models, by model, a page at a time; from a month on where one is given.
+
+        What the capture leaves out of it (twins, unknown fields, other models) is left out. Raises what reading raises.
+        """
+        since = datetime(1970, 1, 1, tzinfo=UTC)
+        if period is not None:
+            first = month(period)[0]
+            since = datetime(first.year, first.month, first.day, tzinfo=UTC)
+        began = self._clock.monotonic()
+        for _, rows, changes in self._reader.log_window(since, lambda _: False):
+            found: dict[str, list[Logged]] = {}
+            for change in changes:
+                if change.model in models:
+                    one = Logged(change.record_id, f"message:{change.message_id}", change.field, change.at)
+                    found.setdefault(change.model, []).append(one)
+            yield found
+            self._pace(len(rows), began)
+            if self._stop.is_set():
+                return
+            began = self._clock.monotonic()
 
     def _asked(self, mapping: Mapping) -> Mapping:
         if self._whole or self._tells_by_lines(mapping):

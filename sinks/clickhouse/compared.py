@@ -33,6 +33,17 @@ _DELETED = """
     WHERE source = {source:String} AND entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
       AND deleted
 """
+_DOCUMENTS = """
+    SELECT toUInt64(record_id), entity FROM documents
+    WHERE entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
+      AND NOT deleted AND NOT transitions_only
+"""
+_OF_COMPANY = " AND ifNull(company_id, '') = {company:String}"
+_TOLD = """
+    SELECT DISTINCT toUInt64(record_id), transaction_hint, field FROM events
+    WHERE entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
+      AND startsWith(ifNull(transaction_hint, ''), 'message:') AND field IS NOT NULL
+"""
 _SEEN = """
     SELECT uniqExact(topic, partition), toUnixTimestamp64Micro(min(at))
     FROM heartbeats FINAL
@@ -80,6 +91,28 @@ class StoreSide:
         }
         rows = self._client.query(_DELETED, parameters=parameters).result_rows
         return {Reference(entity, int(record_id)) for entity, record_id in rows}
+
+    def logged(
+        self, entities: Iterable[str], record_ids: Iterable[int], company: str | None = None
+    ) -> tuple[dict[int, str], set[tuple[int, str, str]]]:
+        """Of these records: (entities of the documents that the store has, names of their changes that it has).
+
+        Names are those of `finwatch.domain.reconciled_log.Logged`. `company`: only documents of it.
+        """
+        wanted, of = list(record_ids), sorted(entities)
+        parameters: dict[str, Any] = {
+            "entities": of,
+            "keys": [f"{self._source}:{one}:{number}" for one in of for number in wanted],
+        }
+        if company is not None:
+            parameters["company"] = company
+        which = _DOCUMENTS + (_OF_COMPANY if company is not None else "")
+        documents = self._client.query(which, parameters=parameters).result_rows
+        told = self._client.query(_TOLD, parameters=parameters).result_rows
+        return (
+            {int(number): entity for number, entity in documents},
+            {(int(number), hint, field) for number, hint, field in told},
+        )
 
     def seen_until(self, entities: Iterable[str]) -> datetime | None:
         """Moment of the source up to which everything was captured and stored (but late commits); None: never told."""

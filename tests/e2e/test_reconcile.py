@@ -232,3 +232,26 @@ def test_a_wrong_name_or_month_is_refused_with_what_there_is(world: tuple[Comman
     assert "account.move" in commands.run("reconcile", "--model", "invoices", code=ExitCode.USAGE).said()
     assert "2026-10" in commands.run("reconcile", "--period", "2026-13", code=ExitCode.USAGE).said()
     assert "1h" in commands.run("reconcile", "--every", "often", code=ExitCode.USAGE).said()
+
+
+def test_what_the_tracking_log_says_and_the_store_lacks_is_found_and_comes_back(
+    world: tuple[Commands, Client, Database],
+) -> None:
+    commands, client, _db = world
+    answer = reconcile(commands, "--log", "--model", "purchase_order")
+    assert answer["equal"] and answer["log_missing"] == 0
+    assert sum(group["source"] for group in answer["log"]) > 20
+    assert all(group["source"] == group["store"] for group in answer["log"])
+    told = "entity = 'purchase_order' AND startsWith(ifNull(transaction_hint, ''), 'message:')"
+    [[key, hint]] = client.query(
+        f"SELECT document_key, transaction_hint FROM events WHERE {told} ORDER BY document_key LIMIT 1"
+    ).result_rows
+    lost = f"document_key = '{key}' AND transaction_hint = '{hint}'"
+    client.command(f"ALTER TABLE event_log DELETE WHERE {lost} SETTINGS mutations_sync=2")
+    found = reconcile(commands, "--log", "--model", "purchase_order", code=ExitCode.DRIFT)
+    assert found["drift"] == 0 and found["log_missing"] >= 1
+    [group] = [one for one in found["log"] if one["missing"]]
+    assert group["records"] == [int(key.rpartition(":")[2])]
+    assert not reconcile(commands, "--model", "purchase_order")["log"]  # not asked for, not read
+    assert reconcile(commands, "--log", "--model", "purchase_order", "--repair")["equal"]
+    assert client.query(f"SELECT count() FROM events WHERE {lost}").result_rows[0][0] == found["log_missing"]
