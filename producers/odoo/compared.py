@@ -106,8 +106,12 @@ class SourceSide:
         return replace(mapping, children=())
 
     def _tells_by_lines(self, mapping: Mapping) -> bool:
-        """Whether lines decide if a row is a document: pickings whose types cannot be read."""
-        return mapping.model == "stock.picking" and self._reader.source.incoming_types is None
+        """Whether lines decide more than the lines: what a group is called in code, and whether a picking whose type
+        cannot be read is a document.
+        """
+        return mapping.model == "res.groups" or (
+            mapping.model == "stock.picking" and self._reader.source.incoming_types is None
+        )
 
     def _narrowed(self, mapping: Mapping, company: str | None, period: str | None) -> Domain:
         """A part of the domain. A record without the date falls back to its creation, so those come along."""

@@ -178,8 +178,10 @@ def test_the_running_producer_is_asked(world: tuple[Commands, Client, Database])
     producer = commands.start("capture", odoo_poll_interval="300")
     eventually(lambda: any(line["event"] == "streaming" for line in producer.lines()), why=producer.said)
     wait_stored(commands)
+    old = "source_write_date < (SELECT max(source_write_date) FROM documents) - INTERVAL 10 MINUTE"
     [[lost], [gone]] = client.query(
-        "SELECT document_key FROM documents WHERE entity = 'bank_account' AND NOT deleted ORDER BY record_id LIMIT 2"
+        f"SELECT document_key FROM documents WHERE entity = 'bank_account' AND NOT deleted AND {old} "
+        "ORDER BY record_id DESC LIMIT 2"
     ).result_rows
     client.command(f"ALTER TABLE document_states DELETE WHERE document_key = '{lost}' SETTINGS mutations_sync=2")
     with db.begin() as tx:
