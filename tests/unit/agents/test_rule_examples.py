@@ -18,7 +18,7 @@ from finwatch.runtime.rules_page import PATH, render
 from finwatch.runtime.topics import EXCEPTION
 from streams.agents.replay import Replay
 from tests.unit.agents import test_duplicates, test_duties, test_orders
-from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order
+from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, reviewed
 
 # Matching and duties have theirs with their tests: documents that meet are told in the same words there.
 APART = frozenset({"matching", "duties", "duplicates"})
@@ -63,6 +63,19 @@ def _() -> Replay:
 def _() -> Replay:
     asked = moved("expense_report", "1", f"{MONDAY} 09:00", "submitted", "draft", "submit")
     return played("expense_report", expense("1", f"{MONDAY} 09:00"), asked, until="2026-03-09 09:00")
+
+
+@example("approvals/stuck_tier_review")
+def _() -> Replay:
+    asked = reviewed("bill", "1", f"{MONDAY} 09:00", "submitted", "tier_review:1")
+    posted = moved("bill", "1", f"{MONDAY} 08:00", "posted", "draft", "posted")
+    return played("bill", bill("1", f"{MONDAY} 08:00"), posted, asked, until="2026-03-12 09:00")
+
+
+@example("approvals/stuck_approval_request")
+def _() -> Replay:
+    asked = reviewed("purchase_order", "1", f"{MONDAY} 09:00", "submitted", "approval_request:1")
+    return played("purchase_order", order("1", f"{MONDAY} 08:00"), asked, until="2026-03-12 09:00")
 
 
 @example("sla/order_approval")
