@@ -18,7 +18,7 @@ from schemas.decode import Bad, Skipped
 from streams.checkpoint import Branch
 from streams.deadletters import dead_letter
 from streams.rows import RowStore
-from streams.stage import InvalidEvent, Stage
+from streams.stage import InvalidEvent, Stage, UnknownPolicy
 from streams.timeline import WALL
 
 HEARTBEAT = "finwatch.Heartbeat"
@@ -219,7 +219,7 @@ class Processor:
     def apply(self, part: Partition, events: Sequence[Struct], offsets: Sequence[int], raw: Raw) -> int:
         """Apply records in order and move the position behind the last; return how many were dead letters.
 
-        Raises StageFailed, after which the partition's rows are not to be used.
+        Raises StageFailed (UnknownPolicy as it is), after which the partition's rows are not to be used.
         """
         topic, counts = part.topic, part.counts
         timeline = part.rows.timeline
@@ -264,6 +264,8 @@ class Processor:
                     assert isinstance(event, Bad)
                     dead += 1
                     self._bury(part, offset, raw(index), event.reason, event.detail)
+        except UnknownPolicy:
+            raise
         except Exception as error:
             raise StageFailed(
                 f"stage {self.stage.name} failed at {topic}:{part.partition} offset {offset} ({type(error).__name__})"

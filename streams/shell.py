@@ -46,7 +46,7 @@ from streams.loader import StateReader, StateUnreadable
 from streams.outlet import Gate, Outlet
 from streams.partition import Counts, Encode, Partition, Processor
 from streams.rows import RowStore
-from streams.stage import Stage
+from streams.stage import Stage, UnknownPolicy
 
 OUTPUTS = (RELATION, STEP, CLOCK, EXCEPTION, FINDING, RATE, DEAD_LETTER)
 """Topics whose records the store keeps and a rebuild would emit again. KPI partials are not: they are said anew."""
@@ -63,6 +63,11 @@ _MANY_ROWS = 50_000
 
 T = TypeVar("T")
 Pending = list[tuple[str, bytes, bytes]]
+
+
+def code_of(error: BaseException) -> ExitCode:
+    """What a process that failed with this tells its supervisor."""
+    return ExitCode.CONFIG if isinstance(error, UnknownPolicy) else ExitCode.SOFTWARE
 
 
 def end_process(why: str, code: ExitCode) -> None:
@@ -514,7 +519,7 @@ class Shell:
 
     def _failed(self, error: BaseException) -> None:
         self._log.error("processing failed", exc_info=error)
-        self._fatal(str(error) or type(error).__name__, ExitCode.SOFTWARE)
+        self._fatal(str(error) or type(error).__name__, code_of(error))
 
     def _tell(self) -> None:
         """Bring the metrics up to date."""

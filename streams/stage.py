@@ -30,6 +30,13 @@ class InvalidEvent(Exception):
         self.detail = detail
 
 
+class UnknownPolicy(Exception):
+    """A policy was published by another version of finwatch, and this one cannot read it: the process has to stop.
+
+    To go on with the policy before would judge otherwise than the workers that can read it, and nobody would see it.
+    """
+
+
 class View(Protocol):
     """State and output of one (topic, partition) of a stage.
 

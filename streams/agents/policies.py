@@ -15,13 +15,14 @@ either way between the same two facts of each document.
 from __future__ import annotations
 
 from bisect import bisect_right
+from hashlib import sha256
 
 from msgspec import Struct
 
 from finwatch.domain.events import PolicyChange
 from finwatch.domain.policy import Policy, PolicyError, PolicySet, Version, parse_content, succession
 from finwatch.runtime.logging import get_logger
-from streams.stage import InvalidEvent, View
+from streams.stage import InvalidEvent, UnknownPolicy, View
 
 VERSIONS_ROW = "m:policies"
 NEVER = 2**63 - 1
@@ -77,12 +78,12 @@ class PolicyBook:
         return found
 
     def policy(self, view: View, content_hash: str) -> Policy:
-        """The policy of a content that this partition knows."""
+        """The policy of a content that this partition knows. Raises UnknownPolicy."""
         found = self._compiled.get(content_hash)
         if found is None:
             versions = view.get(VERSIONS_ROW, Versions)
             assert versions is not None, "a partition that names a version has its content"
-            found = self._compiled[content_hash] = parse_content(versions.contents[content_hash])
+            found = self._compiled[content_hash] = _read(versions.contents[content_hash], content_hash)
             self._tell(found)
         return found
 
@@ -101,20 +102,17 @@ class PolicyBook:
     def take(self, view: View, change: PolicyChange) -> list[str] | None:
         """Take in a change. Returns the sources whose succession it touched; None for a repeat.
 
-        Raises InvalidEvent for a content that is no policy, or not the one that the change names.
+        Raises InvalidEvent for a content that is not the one the change names: the record was damaged, and nobody can
+        take it. Raises UnknownPolicy for one that is, and that cannot be read here: another version of finwatch, which
+        checked it, published it.
         """
         versions = view.get(VERSIONS_ROW, Versions) or Versions()
         if change.change_id in versions.changes:
             return None
-        policy = self._compiled.get(change.content_hash)
-        if policy is None:
-            try:
-                policy = parse_content(change.content)
-            except PolicyError as error:
-                raise InvalidEvent("invalid_policy", error.path) from None
-            if policy.content_hash != change.content_hash:
+        if change.content_hash not in self._compiled:
+            if sha256(change.content.encode()).hexdigest() != change.content_hash:
                 raise InvalidEvent("invalid_policy", "content and content_hash do not agree")
-            self._compiled[change.content_hash] = policy
+            self._compiled[change.content_hash] = _read(change.content, change.label)
         if not versions.shipped:
             self._write_shipped(versions)
         versions.changes.append(change.change_id)
@@ -189,3 +187,14 @@ class PolicyBook:
                 in_force=policy.label,
                 file=files[-1].label,
             )
+
+
+def _read(content: str, name: str) -> Policy:
+    """A policy from its content. ``name``: what the error calls it. Raises UnknownPolicy."""
+    try:
+        return parse_content(content)
+    except PolicyError as error:
+        raise UnknownPolicy(
+            f"the policy {name} was published by another version of finwatch, and this one does not understand "
+            f"{error.path} in it; start the version that published it or a later one: it goes on where this one stopped"
+        ) from None

@@ -40,17 +40,18 @@ class Policy:
     """A checked policy, ready to be asked. Holds nothing but caches besides what the file says.
 
     ``content``: the whole document as JSON with sorted keys, which ``parse_content`` reads back; ``content_hash``: its
-    SHA-256, hex.
+    SHA-256, hex. A policy that was read back is the content it was read from, also where this version of finwatch would
+    write more of it (a field that has a default since): its hash and label are those it was published with.
     """
 
-    def __init__(self, document: PolicyDocument) -> None:
+    def __init__(self, document: PolicyDocument, content: bytes | None = None) -> None:
         self.document = document
         self.name = document.policy
         try:
             plain = msgspec.to_builtins(document, str_keys=True)
         except TypeError:
             raise PolicyError("$.companies", "a name that YAML takes for something else: put it in quotes") from None
-        self.content = msgspec.json.encode(plain, order="sorted")
+        self.content = msgspec.json.encode(plain, order="sorted") if content is None else content
         self.content_hash = sha256(self.content).hexdigest()
         self.label = f"{document.policy}@{document.version}+{self.content_hash[:8]}"
         self.calendars = {
@@ -221,11 +222,13 @@ class Policy:
 
 @lru_cache(maxsize=64)
 def parse_content(content: bytes | str) -> Policy:
-    """The policy of ``Policy.content``. Raises PolicyError."""
+    """The policy of ``Policy.content``, with its hash and label. Raises PolicyError."""
+    raw = content.encode() if isinstance(content, str) else content
     try:
-        return parse_policy(msgspec.json.decode(content))
+        plain = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
         raise PolicyError("$", f"the content is no JSON: {error}") from None
+    return Policy(parse_document(plain), raw)
 
 
 def parse_policy(raw: object) -> Policy:

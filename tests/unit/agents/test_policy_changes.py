@@ -3,6 +3,7 @@ replay, another worker, a restart and another number of partitions come to the s
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -15,12 +16,16 @@ from finwatch.domain.events import Event, PolicyChange
 from finwatch.domain.policy import Policy, parse_policy
 from finwatch.domain.policy.change import change_record
 from finwatch.domain.records import Clock, Finding
+from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.policies import packaged_policy
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
+from streams.agents.policies import VERSIONS_ROW, Versions
 from streams.agents.registry import documents_stage
 from streams.agents.replanning import PAUSE, SLICE, Replanning
 from streams.agents.replay import Replay
 from streams.partition import Processor
+from streams.shell import code_of
+from streams.stage import InvalidEvent, UnknownPolicy
 from tests.unit.agents.test_documents_properties import COMMON, END, interleavings, said
 from tests.unit.agents.world import POLICIES, at, bill, documents, latest, moved, order
 
@@ -366,3 +371,65 @@ def test_a_switch_over_many_documents_leaves_time_for_others() -> None:
     assert replay.view.get("n:odoo", Replanning) is None
     found = [c for c in replay.outputs(CLOCK) if isinstance(c, Clock) and c.policy == "bill_validation"]
     assert {c.replanned_at for c in found} == {None, at("2026-03-03 10:00")}, "whichever slice it was in"
+
+
+def of_another_version(edit: Any) -> PolicyChange:
+    """A change as another version of finwatch publishes it, whose policies have other fields."""
+    change = marker(changed(), "2026-03-04 10:00")
+    raw = msgspec.json.decode(change.content)
+    edit(raw)
+    content = msgspec.json.encode(raw, order="sorted").decode()
+    found = sha256(content.encode()).hexdigest()
+    label = f"{change.policy}@next+{found[:8]}"
+    return msgspec.structs.replace(change, content=content, content_hash=found, label=label)
+
+
+def test_a_policy_of_a_newer_finwatch_stops_the_worker_before_anything_is_judged_without_it() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    outputs = len(replay.view.outputs)
+    newer = of_another_version(lambda raw: raw["duties"].update(watched_twice=True))
+    with pytest.raises(UnknownPolicy, match=r"another version of finwatch.*\$\.duties\.watched_twice") as stopped:
+        replay.feed([newer])
+    assert code_of(stopped.value) is ExitCode.CONFIG
+    assert code_of(ValueError()) is ExitCode.SOFTWARE
+    assert len(replay.view.outputs) == outputs
+    replay.view.restart()
+    with pytest.raises(UnknownPolicy):  # it is read again, and not taken for a repeat
+        replay.feed([newer])
+
+
+def test_a_worker_that_takes_over_rows_with_a_newer_policy_stops_too() -> None:
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00"), marker(changed(), "2026-03-04 10:00")])
+    replay.heartbeat("odoo", at("2026-03-04 10:01"), "log")
+    versions = replay.view.get(VERSIONS_ROW, Versions)
+    assert versions is not None
+    newer = of_another_version(lambda raw: raw["duties"].update(watched_twice=True))
+    versions.contents = dict.fromkeys(versions.contents, newer.content)
+    replay.view.put(VERSIONS_ROW, versions)
+    replay.stage = documents_stage(POLICIES)  # a worker that never read the change
+    with pytest.raises(UnknownPolicy):
+        replay.feed([bill("2", "2026-03-04 11:00")])
+
+
+def test_a_damaged_change_is_nobodys_policy() -> None:
+    """All workers leave it, whatever their version."""
+    replay = documents()
+    change = marker(changed(), "2026-03-04 10:00")
+    for damaged in (change.content[:-1], change.content.replace("next", "text")):
+        with pytest.raises(InvalidEvent, match="invalid_policy"):
+            replay.feed([msgspec.structs.replace(change, content=damaged)])
+
+
+def test_a_policy_of_an_older_finwatch_is_taken_under_the_name_it_was_published_with() -> None:
+    """This version has a field more, with a default: the hash of what was published stays the policy's."""
+    older = of_another_version(lambda raw: raw["duties"].pop("journal_min_amount"))
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00"), older])
+    replay.heartbeat("odoo", at("2026-03-04 10:01"), "log")
+    replay.view.restart()
+    replay.stage = documents_stage(POLICIES)  # a worker that takes over
+    replay.feed([bill("2", "2026-03-05 09:00")])
+    clocks = latest(replay.outputs(CLOCK), "clock_id").values()
+    assert {c.policy_version for c in clocks if c.document_key.endswith(":2")} == {older.label}
