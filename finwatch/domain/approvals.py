@@ -169,7 +169,11 @@ def fire(step: StepState, now: int) -> bool:
     if step.due == 0 or step.due > now or not step.open or step.stuck:
         return False
     at = max(step.due, step.replanned)
-    step.fired = [*step.fired, Fired(STUCK, step.due, at, at=at)]
+    known = next((fired for fired in step.fired if fired.due == step.due), None)
+    if known is None:
+        step.fired = [*step.fired, Fired(STUCK, step.due, at, at=at)]
+    else:  # it was taken back once: the same finding opens again
+        known.status, known.opened, known.at = "open", at, at
     return True
 
 
@@ -255,8 +259,10 @@ def _new(steps: Steps, fact: Fact, rule: ApprovalRule, role: str | None, *, wait
     for other in steps.steps:
         if not other.retracted:
             break
-        if other.ordinal == step.ordinal:  # its number was taken back once: go on counting its versions
-            step.version = other.version
+        if (
+            other.ordinal == step.ordinal
+        ):  # its number was taken back once: go on counting its versions, and its findings'
+            step.version, step.counted, step.fired = other.version, other.counted, other.fired
             steps.steps.remove(other)
             break
     steps.steps.append(step)

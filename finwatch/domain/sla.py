@@ -111,7 +111,7 @@ def fire(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int |
         if level.name == BREACH:
             clock.status = BREACHED
         at = max(clock.next, clock.started, clock.replanned)  # not before anybody could know
-        clock.fired.append(Fired(level.name, clock.next, at, at=at))
+        _reach(clock, level.name, at)
         clock.level = level.name
         clock.updated = max(clock.updated, at)
         clock.index += 1
@@ -120,6 +120,21 @@ def fire(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int |
     if len(clock.fired) > _FIRED_KEPT:
         clock.fired = [f for f in clock.fired[:-_FIRED_KEPT] if f.said != f.status] + clock.fired[-_FIRED_KEPT:]
     return changed
+
+
+def _reach(clock: ClockState, level: str, at: int) -> None:
+    """Open the finding of a level at the clock's next instant.
+
+    A level at one due instant is one finding for good: a document that starts over behind a due date it has missed
+    already, or whose level was taken back, opens that finding again. It goes last: only old ones are forgotten.
+    """
+    for place, known in enumerate(clock.fired):
+        if known.due == clock.next and known.level == level:
+            again = clock.fired.pop(place)
+            again.status, again.opened, again.at = "open", at, at
+            clock.fired.append(again)
+            return
+    clock.fired.append(Fired(level, clock.next, at, at=at))
 
 
 def plan(clock: ClockState, rule: ClockRule, calendar: Calendar, due_date: int | None) -> None:

@@ -64,19 +64,23 @@ def settle(
     policy: str,
     at: int,
     only: set[str] | None = None,
+    within: str = "",
 ) -> list[tuple[Said, Finding]]:
     """Bring ``said`` in line with the verdicts; returns the findings to publish. ``at``: event time of the change.
 
     ``only``: the verdicts are all there are on these documents (a finding's first one); the others stand.
+    ``within``: the group, for one that documents may leave for another. What is said of them there is another finding:
+    the two groups know nothing of each other's versions.
     """
     changed: list[tuple[Said, Finding]] = []
     met = set()
+    place = (within,) if within else ()
     for verdict in verdicts:
         how = handling[verdict.rule]
         if not how.report:
             continue
         rule = rules[verdict.rule]
-        identity = deterministic_id("finding", rule.detector, rule.id, *verdict.about)
+        identity = deterministic_id("finding", rule.detector, rule.id, *verdict.about, *place)
         if identity in met:
             continue
         met.add(identity)

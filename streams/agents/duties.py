@@ -513,7 +513,15 @@ class VendorActivity:
         touched = vendors.touched(vendor, fact.entity, fact.document_key, was)
         found = (one for one in vendors.judge(vendor, section, touched) if _there(vendor, one.documents))
         changed = settle(
-            vendor.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at, touched
+            vendor.said,
+            found,
+            RULES,
+            policy.handling,
+            fact.source,
+            policy.label,
+            fact.occurred_at,
+            touched,
+            within=fact.relation_key,
         )
         publish(view, fact.source, changed)
         view.put(fact.relation_key, vendor)

@@ -180,7 +180,16 @@ class BookedDays:
                     told.company_amount,
                 )
         found = locks.judge(int(fact.relation_key.rpartition(":")[2]), books, policy.document.duties)
-        changed = settle(books.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
+        changed = settle(
+            books.said,
+            found,
+            RULES,
+            policy.handling,
+            fact.source,
+            policy.label,
+            fact.occurred_at,
+            within=fact.relation_key,
+        )
         publish(view, fact.source, changed)
         view.put(fact.relation_key, books)
         return True

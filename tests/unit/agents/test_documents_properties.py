@@ -7,9 +7,10 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from finwatch.domain.approvals import STUCK
 from finwatch.domain.calendar import DAY, MINUTE
 from finwatch.domain.events import Event
 from finwatch.domain.records import Finding, Kpi
@@ -198,17 +199,50 @@ def test_a_level_of_an_earlier_run_is_taken_back_when_a_late_event_ends_that_run
     assert said(run([history[i] for i in (3, 6, 1, 5, 7, 0, 4, 2)])) == said(run(history))
 
 
+def fired(replay: Replay) -> Counter[tuple[Any, ...]]:
+    """How often each level of each deadline fired for the first time. Steps side by side have findings of their own."""
+    return Counter(
+        (f.document_keys[0], f.detector, f.rule, f.level, f.due_at, f.finding_id if f.level == STUCK else "")
+        for f in replay.outputs(FINDING)
+        if isinstance(f, Finding) and f.level is not None and f.version == 1
+    )
+
+
+def posted_again(reset: str, posted: str) -> list[Event]:
+    """A bill that is due at the end of 25 March, is posted, reset, and posted again."""
+    return [
+        bill("1", "2026-03-03 09:00", state="posted", due_date=day("2026-03-25")),
+        moved("bill", "1", reset, "reset", "posted", "draft"),
+        moved("bill", "1", posted, "posted", "draft", "posted"),
+    ]
+
+
+BEHIND_DUE = posted_again("2026-03-27 10:00", "2026-03-28 10:00")
+AT_DUE = posted_again("2026-03-26 00:00", "2026-03-26 00:00")
+
+
 @COMMON
 @given(interleavings())
+@example((BEHIND_DUE, BEHIND_DUE))
+@example((AT_DUE, AT_DUE))
 def test_each_level_fires_once(pair: tuple[list[Event], list[Event]]) -> None:
-    ordered, _ = pair
-    replay = run(ordered)
-    keys = Counter(
-        (f.document_keys[0], f.detector, f.rule, f.level, f.due_at)
-        for f in replay.outputs(FINDING)
-        if isinstance(f, Finding) and f.level is not None and f.status == "open"
-    )
-    assert all(count == 1 for count in keys.values())
+    ordered, mixed = pair
+    for events in (ordered, mixed):
+        replay = run(events)
+        assert all(count == 1 for count in fired(replay).values())
+        latest(replay.outputs(FINDING), "finding_id")
+
+
+def test_a_level_that_was_missed_already_opens_again_when_the_document_starts_over() -> None:
+    """The breach's finding ends with the reset, and is open again, the next version, when the bill is posted again."""
+    replay = documents()
+    replay.feed(BEHIND_DUE)
+    found = [f for f in replay.outputs(FINDING) if isinstance(f, Finding) and f.rule == "vendor_payment"]
+    assert len({f.finding_id for f in found}) == 1
+    assert [(f.version, f.status, f.level) for f in found[:2]] == [(1, "open", "breach"), (2, "resolved", "breach")]
+    replay.heartbeat("odoo", at("2026-03-29 00:00"), "log")
+    again = [f for f in replay.outputs(FINDING) if isinstance(f, Finding) and f.rule == "vendor_payment"][2:]
+    assert [(f.version, f.status, f.opened_at) for f in again] == [(3, "open", at("2026-03-28 10:00"))]
 
 
 @COMMON

@@ -572,6 +572,33 @@ def standing(findings: dict[str, Finding]) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def test_a_document_that_is_booked_on_another_day_has_another_finding_there() -> None:
+    """Two days, perhaps of two partitions, count their versions apart: one finding of both would be taken back."""
+
+    def booked(when: str, on: str) -> Event:
+        made = at("2026-03-02 10:00")
+        return entry("30", when, state="posted", accounting_date=day(on), created_at=made)
+
+    events = [company("2026-03-01 10:00", "2026-02-28"), booked("2026-03-03 10:00", "2026-02-10")]
+    [first] = found(events)
+    [second] = found([*events, booked("2026-03-04 10:00", "2026-02-20")])
+    assert (first.rule, second.rule) == ("posted_after_lock", "posted_after_lock")
+    assert (first.finding_id != second.finding_id, second.version) == (True, 1)
+
+
+def test_a_payment_that_goes_to_another_vendor_has_another_finding_there() -> None:
+    events = [*BILLED, paid_out("40", "2026-03-09 10:00", to="8")]
+    facts, _ = told(events)
+    [one] = [fact for fact in facts if fact.entity == "payment"]
+    gone = msgspec.structs.replace(one, version=2, op="withdraw", attributes=None)
+    elsewhere = one.relation_key.rpartition(":")[0] + ":9"
+    bills = [msgspec.structs.replace(fact, relation_key=elsewhere) for fact in facts if fact is not one]
+    there = msgspec.structs.replace(one, relation_key=elsewhere, version=3)
+    for arrived in ([*facts, *bills, gone, there], [*bills, there, *facts, gone]):
+        [standing_one] = [f for f in judged(arrived).values() if f.status != "retracted"]
+        assert (standing_one.rule, standing_one.version) == ("payment_to_unbilled_account", 1)
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), st.randoms(use_true_random=False))
 def test_any_interleaving_with_any_repeats_ends_in_the_same(events: list[Event], random: Any) -> None:

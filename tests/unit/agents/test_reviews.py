@@ -7,7 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from finwatch.domain import approvals
+from finwatch.domain.approvals import Steps
+from finwatch.domain.documents import Fact
 from finwatch.domain.policy import PolicyError, parse_policy
+from finwatch.domain.policy.compiled import Reaction
 from finwatch.domain.records import Step
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
 from streams.agents.registry import documents_stage
@@ -186,3 +190,21 @@ def test_a_clock_on_a_review_is_refused() -> None:
 def _builtins(document: Any) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(document, str_keys=True)
     return found
+
+
+def test_a_step_whose_number_was_taken_back_goes_on_with_its_findings() -> None:
+    """Its finding has the same id when it gets stuck at the same instant: the next version, not the first again."""
+    rule = POLICIES.of("odoo").approvals["purchase_order"]
+    opening = Reaction(rule, None, True, None, (), None, False)
+    calendar = POLICIES.of("odoo").calendar_of("1")
+    start = at("2026-03-02 10:00")
+    steps = Steps()
+    [step] = approvals.apply(steps, Fact(start, True, "submitted", event_id="a"), opening, calendar)
+    assert approvals.fire(step, step.due)
+    step.fired[0].version, step.fired[0].said, step.fired[0].status = 2, "retracted", "retracted"
+    assert approvals.fire(step, step.due), "it was taken back, and is stuck again"
+    assert [(one.version, one.status) for one in step.fired] == [(2, "open")]
+    step.fired[0].status, step.retracted, step.version, steps.next_ordinal = "retracted", True, 3, 0
+    [again] = approvals.apply(steps, Fact(start, True, "submitted", event_id="b"), opening, calendar)
+    assert approvals.fire(again, again.due)
+    assert (again.ordinal, again.version, [(one.version, one.status) for one in again.fired]) == (0, 3, [(2, "open")])
