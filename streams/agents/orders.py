@@ -7,7 +7,7 @@ deviation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain as joined
 from zlib import crc32
 
@@ -24,7 +24,7 @@ from finwatch.domain.matching.match import match
 from finwatch.domain.matching.rules import RULES as MATCHING_RULES
 from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Kpi
-from finwatch.domain.verdicts import settle
+from finwatch.domain.verdicts import Verdict, settle
 from streams.agents.detector import Change
 from streams.agents.publishing import publish, tell
 from streams.stage import InvalidEvent, View
@@ -215,13 +215,16 @@ class OrderChains:
         order = known if known is not None else Chain()
         if not take(order, fact):
             return False
-        if order.order is not None or order.said:  # of an order that nobody has seen nothing is said
+        # Of an order that nobody has seen nothing is said, nor of one that nothing has come of yet.
+        if order.said or (order.order is not None and (order.bills or order.receipts)):
             document = policy.document
-            found = joined(
-                match(order, document.matching),
-                conflicts.on_chain(order, document.duties),
-                conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
-            )
+            found: Iterable[Verdict] = match(order, document.matching)
+            if order.bills:
+                found = joined(
+                    found,
+                    conflicts.on_chain(order, document.duties),
+                    conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
+                )
             changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
             if changed:
                 publish(view, fact.source, changed)

@@ -44,7 +44,6 @@ def side_of(relation_key: str) -> str:
 
 def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]:
     """The blocks of a bill on a side, the most telling first."""
-    amount = f"{plain(bill.amount or Decimal())}:{bill.currency}"
     found = []
     if side == VENDOR:
         if has_reference(bill, settings):
@@ -64,6 +63,9 @@ def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]
         forms = reference(like.unlabelled(bill.reference))
         if forms.distinct >= _TELLING:
             found.append(f"r:{forms.block}:{whole(bill.amount or Decimal())}:{bill.currency}")
+    if not (bill.vat or bill.bank or bill.name or bill.address):
+        return tuple(found)
+    amount = f"{plain(bill.amount or Decimal())}:{bill.currency}"
     if bill.vat:
         found.append(f"t:{bill.vat}:{amount}")
     if bill.bank:

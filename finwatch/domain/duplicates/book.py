@@ -39,7 +39,7 @@ from finwatch.domain.duplicates.blocks import (
     whole,
 )
 from finwatch.domain.duplicates.evidence import ALONE, QUARTER, REFUND, SAME_PAPER, Bill, Context, Verdict, compare
-from finwatch.domain.duplicates.splits import Group, gathered_splits, splits
+from finwatch.domain.duplicates.splits import Group, gathered_splits, near, splits
 from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.identity import group_finding_id
 from finwatch.domain.policy import DuplicatesSection
@@ -452,13 +452,16 @@ class Book:
                 entries = [
                     entry
                     for key in members.entered
-                    if (entry := self._rows.get(self._entry + key, Entry)) is not None
-                    and not entry.bill.reversed
-                    and self._credited_at(entry.bill) is None
+                    if (entry := self._rows.get(self._entry + key, Entry)) is not None and not entry.bill.reversed
                 ]
+                if gathered and not near([entry.bill for entry in entries], self._settings):
+                    entries = []
+                entries = [entry for entry in entries if self._credited_at(entry.bill) is None]
                 by_number = {entry.bill.key: entry.blocks[0] for entry in entries}
-                if gathered:
-                    of_vendor = partial(self._of_amount, entries[0].bill.vendor if entries else None)
+                if not entries:
+                    of_block = {}
+                elif gathered:
+                    of_vendor = partial(self._of_amount, entries[0].bill.vendor)
                     of_block = gathered_splits([entry.bill for entry in entries], of_vendor, self._settings)
                 else:
                     of_block = splits([entry.bill for entry in entries], self._settings)

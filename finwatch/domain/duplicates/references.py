@@ -36,10 +36,11 @@ def reference(printed: str) -> Reference:
     folded = normalize("NFKC", printed).casefold()
     text = folded.translate(_CONFUSED)
     whole = _SEPARATORS.sub("", text)
+    zeros = "0" in whole
     return Reference(
         printed.strip(),
-        _PADDING.sub("", whole),
-        _SEPARATORS.sub("", _PADDING.sub("", text)),
+        _PADDING.sub("", whole) if zeros else whole,
+        _SEPARATORS.sub("", _PADDING.sub("", text)) if zeros else whole,
         whole,
         whole.replace("0", "") or whole[:1],
         len(whole) if _DIGIT.search(folded) else 0,

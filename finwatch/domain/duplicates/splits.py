@@ -8,7 +8,7 @@ only: of those they fit, the one dated nearest to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import exp
 from typing import NamedTuple
 
@@ -47,6 +47,13 @@ def splits(bills: Iterable[Bill], settings: DuplicatesSection) -> dict[Group, Ve
             if found is not None:
                 best.append(found)
     return _told(best)
+
+
+def near(bills: Iterable[Bill], settings: DuplicatesSection) -> bool:
+    """Whether any two of the bills were entered near enough to be parts of one; if not, there is no gathered split."""
+    entered = sorted([bill.created_at for bill in bills])
+    window = settings.split_window_days * DAY
+    return any(later - earlier <= window for earlier, later in pairwise(entered))
 
 
 def gathered_splits(

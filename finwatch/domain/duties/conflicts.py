@@ -38,9 +38,12 @@ def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
     if order is None or not order.live or not chain.bills:
         return
     receipts = chain.done_receipts()
+    before = {act.person for acts in (order.acts, *(one.acts for one in receipts)) for act in acts.values()}
     for bill in chain.counted_bills(drafts=True):
         if bill.refund or not bill.acts or _small(bill.total, settings):
             continue
+        if not settings.same_person and before.isdisjoint([act.person for act in bill.acts.values()]):
+            continue  # nobody had a hand in both: what nearly every bill looks like
         risk = (bill.total, bill.currency, in_company(bill.total, bill.rate))
         for one, other in settings.conflicts:
             second = bill.acts.get(other)
@@ -101,12 +104,13 @@ def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
 
 def _late(order: Order, approved: Act | None, bill: Bill, calendar: Calendar) -> tuple[str, Act]:
     made = Act("", order.created_at, order.event_id)
+    end = None if bill.date is None else calendar.end_of_day(bill.date)
     for what, act in (("made", made), ("approved", approved)):
         if act is None:
             continue
         if act.at > bill.at:
             return f"The order was {what} after the bill had been entered.", act
-        if bill.date is not None and act.at >= calendar.end_of_day(bill.date):
+        if end is not None and act.at >= end:
             return f"The order was {what} after the date on the bill.", act
     return "", made
 

@@ -224,9 +224,9 @@ def _maintained(vendor: Vendor, key: str, payment: Payment, settings: DutiesSect
     account = vendor.accounts.get(payment.account) if payment.account is not None else None
     masters: list[tuple[str, str, BankChange]] = []
     if account is not None and payment.account is not None:
-        masters += [("maintain_bank", payment.account, one) for one in _kept(account)]
-    masters += [("maintain_vendor", name, one) for name, record in vendor.records.items() for one in _kept(record)]
-    masters = [one for one in masters if since <= one[2].at <= payment.at and one[2].person is not None]
+        masters += [("maintain_bank", payment.account, one) for one in _kept(account, since, payment.at)]
+    for name, record in vendor.records.items():
+        masters += [("maintain_vendor", name, one) for one in _kept(record, since, payment.at)]
     if not masters:
         return
     others = [("release_payment", key, payment.person, payment.event_id)]
@@ -255,9 +255,14 @@ def _maintained(vendor: Vendor, key: str, payment: Payment, settings: DutiesSect
             )
 
 
-def _kept(of: Account | Record) -> list[BankChange]:
-    """Who made it, and who changed it."""
-    return [BankChange(of.made, of.person, of.event_id), *of.changes] if of.live else []
+def _kept(of: Account | Record, since: int, until: int) -> list[BankChange]:
+    """Who made it, and who changed it, within a time."""
+    if not of.live:
+        return []
+    found = [one for one in of.changes if since <= one.at <= until and one.person is not None]
+    if since <= of.made <= until and of.person is not None:
+        found.insert(0, BankChange(of.made, of.person, of.event_id))
+    return found
 
 
 def _accounts(vendor: Vendor) -> Iterator[Verdict]:

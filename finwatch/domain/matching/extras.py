@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from finwatch.domain.matching.chain import Chain, Order
+from finwatch.domain.matching.chain import Bill, Order
 from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.verdicts import Verdict, money, percent
@@ -12,12 +12,12 @@ from finwatch.domain.verdicts import Verdict, money, percent
 _MILLION = 1_000_000
 
 
-def unordered_lines(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+def unordered_lines(order: Order, bills: list[Bill], settings: MatchingSection) -> Iterator[Verdict]:
     """Bills with lines that bill no order line, beyond what is small and beyond freight, tax and rounding.
 
     A bill of several orders is judged with the first of them.
     """
-    for bill in chain.counted_bills(settings.draft_bills):
+    for bill in bills:
         if not bill.extras:
             continue
         amount = sum(
@@ -44,11 +44,9 @@ def unordered_lines(chain: Chain, order: Order, settings: MatchingSection) -> It
         )
 
 
-def cancelled_order(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+def cancelled_order(order: Order, bills: list[Bill]) -> Iterator[Verdict]:
     """Bills of an order that is cancelled."""
-    if order.state != "cancel":
-        return
-    for bill in chain.counted_bills(settings.draft_bills):
+    for bill in bills:
         if bill.refund:
             continue
         billed = money(sum(round(line.quantity * line.price / _MILLION) for line in bill.lines))

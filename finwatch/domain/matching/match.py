@@ -17,13 +17,16 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
     order = chain.order
     if order is None or not order.live:
         return
-    yield from over_received(chain, order, settings)
-    if not chain.bills:
+    receipts = chain.done_receipts()
+    if receipts:
+        yield from over_received(order, receipts, settings)
+    bills = chain.counted_bills(settings.draft_bills)
+    if not bills:
         return
     if order.state == "cancel":
-        yield from cancelled_order(chain, order, settings)
+        yield from cancelled_order(order, bills)
         return  # nothing else on it means anything
-    yield from prices(chain, order, settings)
-    yield from over_billed(chain, order, settings)
-    yield from paid_before_receipt(chain, order, settings)
-    yield from unordered_lines(chain, order, settings)
+    yield from prices(order, bills, settings)
+    yield from over_billed(order, bills, settings)
+    yield from paid_before_receipt(order, bills, receipts, settings)
+    yield from unordered_lines(order, bills, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from finwatch.domain.matching.chain import Bill, Chain, Order, OrderLine
+from finwatch.domain.matching.chain import Bill, Order, OrderLine
 from finwatch.domain.matching.compare import Compared, billed, name_of
 from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.matching import MatchingSection, Tolerance
@@ -14,10 +14,10 @@ from finwatch.domain.verdicts import Verdict, money, percent
 _MILLION = 1_000_000
 
 
-def prices(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+def prices(order: Order, bills: list[Bill], settings: MatchingSection) -> Iterator[Verdict]:
     """Bills at another price than ordered, signed, and lines whose price cannot be compared."""
     lines = {line.line_id: line for line in order.lines}
-    for bill in chain.counted_bills(settings.draft_bills):
+    for bill in bills:
         above: list[tuple[OrderLine, Compared]] = []
         below: list[tuple[OrderLine, Compared]] = []
         unknown: list[tuple[OrderLine, Compared]] = []

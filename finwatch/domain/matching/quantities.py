@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from finwatch.domain.matching.chain import Bill, Chain, Order, OrderLine, Receipt
+from finwatch.domain.matching.chain import Bill, BillLine, Order, OrderLine, Receipt
 from finwatch.domain.matching.compare import Compared, billed, name_of, received
 from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.matching import MatchingSection
@@ -15,21 +15,20 @@ _MILLION = 1_000_000
 Excess = tuple[OrderLine, int, Compared]
 
 
-def over_billed(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+def over_billed(order: Order, bills: list[Bill], settings: MatchingSection) -> Iterator[Verdict]:
     """The bills with which an order line's bills come to more than was ordered; a credit note resolves it."""
-    bills = chain.counted_bills(settings.draft_bills)
-    if not bills:
-        return
     excess: dict[str, list[Excess]] = {}
     ends: dict[str, list[Bill | None]] = {}
+    of_line: dict[str, list[tuple[Bill, BillLine]]] = {}
+    for bill in bills:
+        for one in bill.lines:
+            of_line.setdefault(one.order_line, []).append((bill, one))
     for line in order.lines:
         # 1. What each bill adds to the line, in the order in which they began to bill.
-        parts = [
-            (bill, billed(order, line, bill, one, settings.units))
-            for bill in bills
-            for one in bill.lines
-            if one.order_line == line.line_id
-        ]
+        brought = of_line.get(line.line_id)
+        if brought is None:
+            continue
+        parts = [(bill, billed(order, line, bill, one, settings.units)) for bill, one in brought]
         if any(compared.unknown == "unit" for _, compared in parts):
             continue  # said as not comparable, and never guessed
         # 2. When the bills came to too much, and the credit note that ended it (None: nothing has).
@@ -47,7 +46,7 @@ def over_billed(chain: Chain, order: Order, settings: MatchingSection) -> Iterat
             if share > 0:
                 excess.setdefault(bill.key, []).append((line, share, compared))
                 ends.setdefault(bill.key, []).append(ended)
-    for bill in bills:
+    for bill in bills if excess else ():
         found = excess.get(bill.key)
         if found:
             yield _over_billed(order, bill, found, ends[bill.key])
@@ -96,11 +95,8 @@ def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill 
     )
 
 
-def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+def over_received(order: Order, receipts: list[Receipt], settings: MatchingSection) -> Iterator[Verdict]:
     """The receipts with which more of an order line has come in than was ordered."""
-    receipts = chain.done_receipts()
-    if not receipts:
-        return
     found: dict[str, list[tuple[OrderLine, int]]] = {}
     for line in order.lines:
         allowed = _allowed(order, line, settings)
@@ -109,7 +105,7 @@ def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iter
             before, total = total, total + quantity
             if total > allowed and quantity > 0:
                 found.setdefault(receipt.key, []).append((line, total - max(before, line.quantity)))
-    for receipt in receipts:
+    for receipt in receipts if found else ():
         lines = found.get(receipt.key)
         if not lines:
             continue
@@ -135,17 +131,16 @@ def over_received(chain: Chain, order: Order, settings: MatchingSection) -> Iter
         )
 
 
-def paid_before_receipt(chain: Chain, order: Order, settings: MatchingSection) -> Iterator[Verdict]:
+def paid_before_receipt(
+    order: Order, bills: list[Bill], receipts: list[Receipt], settings: MatchingSection
+) -> Iterator[Verdict]:
     """Bills that were paid while the goods had not come; resolved with the receipt that brought them."""
-    bills = chain.counted_bills(settings.draft_bills)
-    if not any("release_payment" in bill.acts for bill in bills):
+    paid_bills = [bill for bill in bills if "release_payment" in bill.acts and not bill.refund]
+    if not paid_bills:
         return
     lines = {line.line_id: line for line in order.lines}
-    receipts = chain.done_receipts()
-    for bill in bills:
-        paid = bill.acts.get("release_payment")
-        if paid is None or bill.refund:
-            continue
+    for bill in paid_bills:
+        paid = bill.acts["release_payment"]
         missing: list[Excess] = []
         ended: tuple[int, str] | None = (0, "")
         for one in bill.lines:

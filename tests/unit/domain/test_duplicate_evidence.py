@@ -19,7 +19,7 @@ from finwatch.domain.duplicates.blocks import AMOUNT, RELATION, VENDOR, names, r
 from finwatch.domain.duplicates.book import Book, Dismissal, Fact, Said
 from finwatch.domain.duplicates.evidence import ALONE, RULES, Bill, Context, compare
 from finwatch.domain.duplicates.slips import likely
-from finwatch.domain.duplicates.splits import splits
+from finwatch.domain.duplicates.splits import gathered_splits, near, splits
 from finwatch.domain.policy import DuplicatesSection
 
 POLICY = DuplicatesSection()
@@ -476,3 +476,15 @@ def test_rows_go_through_their_wire_form() -> None:
     take(where, bill("a"), bill("b", day=TODAY + 3), *parts_of(bill("a"), "1000", "234.56"))
     for row in shelf.rows.values():
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=type(row)) == row
+
+
+@pytest.mark.parametrize("apart", [0, POLICY.split_window_days * DAY, POLICY.split_window_days * DAY + 1])
+def test_where_no_two_bills_are_near_there_is_no_gathered_split(apart: int) -> None:
+    """What is passed over without a look is what would have come to nothing, to the microsecond."""
+    begun = TODAY * DAY
+    whole = bill("w", reference="A-1", amount=Decimal(100), created_at=begun, order=None)
+    parts = [
+        bill(f"p{n}", reference=None, amount=Decimal(50), created_at=begun + n * apart, order=None) for n in range(2)
+    ]
+    found = gathered_splits(parts, lambda cents, _: [whole] if cents == 10_000 else [], POLICY)
+    assert bool(found) == near(reversed(parts), POLICY) == (apart <= POLICY.split_window_days * DAY)
