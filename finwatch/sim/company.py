@@ -62,6 +62,7 @@ _SHARES: dict[LabelKind, float] = {
 _LARGE = frozenset({LabelKind.APPROVAL_AGEING, LabelKind.SLA_PO_APPROVAL, LabelKind.SELF_APPROVED})  # need an approval
 # What shows only when the bill is paid: begun early enough, with a vendor who is paid soon.
 _TOLD_BY_PAYMENT = frozenset({LabelKind.ONE_HAND, LabelKind.VENDOR_BANK_CHANGE, LabelKind.BILL_BEFORE_RECEIPT})
+_TOLD_BY_BILL = frozenset({LabelKind.BLOCKED_VENDOR})  # rare, and shows only when the order is billed: begun early too
 
 
 class Company:
@@ -204,7 +205,9 @@ class Company:
             yield from self._split(random)
             return
         staff, hours = self.staff, self.hours
-        yield hours.draw(random, self.end - timedelta(days=12) if kind in _TOLD_BY_PAYMENT else self.end)
+        yield hours.draw(
+            random, self.end - timedelta(days=12) if kind in _TOLD_BY_PAYMENT | _TOLD_BY_BILL else self.end
+        )
         buyer = random.choice(staff.procurement if kind is LabelKind.SELF_APPROVED else staff.buyers)
         large = kind in _LARGE or random.random() < 0.25
         lines = self._lines(random, large)

@@ -323,15 +323,60 @@ _COORDINATES = frozenset({"topic", "partition", "offset", "incarnation", "kafka_
 """Where and when a row was stored: what may differ between two runs that say the same."""
 
 
+_CORRECTED = frozenset({"version", "updated_at"})
+"""What a finding's row says of how it came to be what it is: another order of arrival has other corrections."""
+
+
 def fingerprint(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
     """Rows and an order-free hash of what each view says, and the KPIs; equal for stores that say the same."""
-    found: dict[str, Any] = {}
-    for view in _VIEWS:
-        columns = [name for name, *_ in ask(f"DESCRIBE TABLE {view}") if name not in _COORDINATES]
-        row = f"toString(tuple({', '.join(columns)}))"
-        found[view] = ask(f"SELECT count(), sum(cityHash64({row})) FROM {view}")[0]
+    found: dict[str, Any] = {view: _hashed(ask, view) for view in _VIEWS}
     found["kpis"] = ask("SELECT kpi, labels, value FROM kpis ORDER BY kpi, labels")
     return found
+
+
+def conclusions(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
+    """The same for runs whose topics were read in other interleavings: of findings only what stands at the end.
+
+    What meets from several topics may be said with a fact missing, and corrected when it comes (docs/adr/0014). So a
+    finding that was taken back may be missing, an open one may be a corrected one, and a label of which nothing is open
+    any more may be new. All else is compared as it is, findings one by one, so that a difference names the finding.
+    """
+    found: dict[str, Any] = {view: _hashed(ask, view) for view in _VIEWS if "finding" not in view}
+    columns = [name for name, *_ in ask("DESCRIBE TABLE findings") if name not in _COORDINATES | _CORRECTED]
+    for row in ask(f"SELECT {', '.join(columns)} FROM findings WHERE status != 'retracted'"):
+        finding = dict(zip(columns, row, strict=True))
+        finding["status"] = "open" if finding["status"] == "updated" else finding["status"]
+        key = f"finding {finding['finding_id']}"
+        assert key not in found, f"{key} is there twice"
+        found[key] = finding
+    for kpi, labels, value in ask("SELECT kpi, labels, value FROM kpis"):
+        if kpi != "findings_open" or value:
+            found[f"kpi {kpi} {labels}"] = value
+    return found
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What two stores say differently: of findings the columns, of all else the whole."""
+    found = {}
+    for key in sorted(one.keys() | other.keys()):
+        a, b = one.get(key), other.get(key)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            named = ("rule", "document_keys")
+            found[key] = (
+                {name: a[name] for name in a if a[name] != b[name] or name in named},
+                {name: b[name] for name in b if a[name] != b[name] or name in named},
+            )
+        else:
+            found[key] = (a, b)
+    return found
+
+
+def _hashed(ask: Callable[[str], list[tuple[Any, ...]]], view: str) -> tuple[Any, ...]:
+    columns = [name for name, *_ in ask(f"DESCRIBE TABLE {view}") if name not in _COORDINATES]
+    row = f"toString(tuple({', '.join(columns)}))"
+    return ask(f"SELECT count(), sum(cityHash64({row})) FROM {view}")[0]
 
 
 def stack_pids(directory: Path) -> list[int]:

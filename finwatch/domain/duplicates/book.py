@@ -536,6 +536,7 @@ class Book:
                 self._learn(identity, standing, forget=True)
                 standing.vendor = vendor
             doubts = self._doubts(vendor, identity, verdict.rule)
+            standing.opened = max(entry.bill.created_at for entry in entries)  # whenever they met: that differs
             standing.rule, standing.reasons = verdict.rule, verdict.reasons
             standing.score = _lowered(verdict.score, doubts, self._settings.dismissed_points)
             standing.weak = standing.score < self._settings.report_at <= verdict.score
@@ -544,7 +545,7 @@ class Book:
             if dismissal is not None:
                 standing.status = DISMISSED
             elif not stood:
-                standing.status, standing.opened = OPEN, max(entry.bill.entered_at for entry in entries)
+                standing.status = OPEN
             elif standing.status == DISMISSED:
                 standing.status = UPDATED
         bills = tuple(sorted((entry.bill for entry in entries), key=_age, reverse=True))

@@ -78,20 +78,22 @@ def judge(day: int, books: BookedDay, settings: DutiesSection) -> Iterator[Verdi
     for key, one in books.documents.items():
         if not one.live:
             continue
-        known: dict[str, Lock] = {}
-        closed: Lock | None = None  # the first that locked the day
-        for lock in books.locks:
-            if lock.at >= one.at:
-                break
-            if one.entity not in LOCKS.get(lock.name, ()) or lock.name not in settings.locks:
-                continue
-            known[lock.name] = lock
-            if closed is None and lock.day is not None and lock.day >= day:
-                closed = lock
+        # The first that locked the day. Whether it was opened again since changes nothing of what is said: lock dates
+        # and documents come on different topics, and what the one says of the other must not be corrected by the next.
+        closed = next(
+            (
+                lock
+                for lock in books.locks
+                if lock.at < one.at
+                and lock.day is not None
+                and lock.day >= day
+                and one.entity in LOCKS.get(lock.name, ())
+                and lock.name in settings.locks
+            ),
+            None,
+        )
         if closed is None:
             continue
-        locked = any(lock.day is not None and lock.day >= day for lock in known.values())
-        opened = max((lock for lock in known.values()), key=lambda lock: (lock.at, lock.event_id))
         yield Verdict(
             "posted_after_lock",
             (key,),
@@ -100,12 +102,8 @@ def judge(day: int, books: BookedDay, settings: DutiesSection) -> Iterator[Verdi
             one.company_id,
             one.at,
             one.at,
-            [
-                "It was posted into a period that was locked."
-                if locked
-                else "It was posted into a period that had been locked and was opened again."
-            ],
-            list(dict.fromkeys((closed.event_id, *(() if locked else (opened.event_id,)), one.event_id))),
+            ["It was posted into a period that had been locked."],
+            [closed.event_id, one.event_id],
             one.amount,
             one.currency,
             company_amount=one.company_amount,

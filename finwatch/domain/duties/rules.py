@@ -94,7 +94,7 @@ RULES = book(
         "lock stood then, or had been taken away. It was posted when the source's log says so; else when it was made.",
         ("company.fiscalyear_lock_date", "bill.accounting_date", "invoice", "entry", "transition.state"),
         ("duties.locks", "duties.lock_days"),
-        "It was posted into a period that was locked.",
+        "It was posted into a period that had been locked.",
         "September is locked on 8 October; on 12 October an entry of 29 September is posted.",
     ),
     Rule(

@@ -486,6 +486,7 @@ def standing(outputs: Iterable[Any]) -> dict[str, Any]:
             f.document_keys,
             f.amount_at_risk,
             f.evidence,
+            f.opened_at,
         )
         for key, f in found.items()
         if f.status != "retracted"
@@ -548,9 +549,28 @@ def test_any_order_and_any_partitions_end_in_the_same_findings(
         if f"r:{finding.document_keys[0]}" in set(fresh.view.rows.keys()):
             fresh.stage.apply(fresh.view, feedback(finding, n=n), n)
     if not dismissed:
-        assert {k: v[1:7] for k, v in standing(relate(fresh).outputs(FINDING)).items()} == {
-            k: v[1:7] for k, v in wanted.items()
+        assert {k: (*v[1:7], v[8]) for k, v in standing(relate(fresh).outputs(FINDING)).items()} == {
+            k: (*v[1:7], v[8]) for k, v in wanted.items()
         }
+
+
+def test_a_pair_opens_when_the_later_bill_was_entered_whenever_the_two_meet() -> None:
+    """The two bills may be on different partitions: one may be corrected before the other is read."""
+    made = {"1": at("2026-03-02 09:00"), "2": at("2026-03-03 09:00")}
+    replay = documents()
+    for record, when, origin in (("1", "03-02", None), ("2", "03-03", None), ("1", "03-09", "P1")):
+        fields = {"reference": "R-1007", "created_at": made[record], "origin": origin}
+        replay.feed([bill(record, f"2026-{when} 10:00", **fields)])
+    first, second, corrected = (
+        [fact for fact in sent(replay) if fact.version == version and fact.document_key == f"odoo:bill:{record}"]
+        for record, version in (("1", 1), ("2", 1), ("1", 2))
+    )
+    said = []
+    for order in ([*first, *second, *corrected], [*first, *corrected, *second], [*second, *first, *corrected]):
+        [finding] = last(spread(order, 1, lambda facts: facts))
+        said.append((finding.opened_at, finding.updated_at, finding.evidence))
+    assert said[0][0] == made["2"]
+    assert said == said[:1] * 3
 
 
 @settings(deadline=None, max_examples=20)

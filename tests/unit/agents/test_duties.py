@@ -213,7 +213,7 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], int]] = {
             company("2026-03-04 09:00", "2026-02-28"),
             *own_entry("12", booked="2026-02-27"),
         ],
-        ["It was posted into a period that was locked."],
+        ["It was posted into a period that had been locked."],
         1,
     ),
     "bill_of_blocked_vendor": (
@@ -297,8 +297,25 @@ def test_a_period_that_was_opened_for_it_had_been_locked() -> None:
     reopened = company("2026-03-05 10:30", None)
     again = company("2026-03-05 12:00", "2026-02-28")
     [finding] = found([OPEN, LOCKED, reopened, *own_entry("12", booked="2026-02-27"), again])
-    assert finding.reasons == ["It was posted into a period that had been locked and was opened again."]
-    assert finding.evidence == [LOCKED.event_id, reopened.event_id, finding.evidence[2]]
+    assert finding.reasons == ["It was posted into a period that had been locked."]
+    assert finding.evidence == [LOCKED.event_id, finding.evidence[1]]
+
+
+def test_what_is_said_of_a_locked_period_is_said_once_in_whatever_order_the_topics_are_read() -> None:
+    """Lock dates and documents come on different topics: no order of them is corrected by the next fact."""
+    reopened, again = company("2026-03-05 09:30", None), company("2026-03-05 12:00", "2026-02-28")
+    facts, _ = told([OPEN, LOCKED, reopened, *own_entry("12", booked="2026-02-27"), again])
+    [key] = {fact.relation_key for fact in facts if fact.entity == "entry"}
+    facts = [fact for fact in facts if fact.relation_key == key]
+    locks = [fact for fact in facts if fact.entity == "company"]
+    [document] = [fact for fact in facts if fact.entity == "entry"]
+    assert len(locks) == 3
+    said = []
+    for place in range(len(locks) + 1):
+        [finding] = judged([*locks[:place], document, *locks[place:]]).values()
+        said.append(finding)
+    assert (said[0].version, said[0].status) == (1, "open")
+    assert said == said[:1] * len(said)
 
 
 def test_what_leaves_no_row_in_the_log_was_posted_when_it_was_made_at_the_earliest() -> None:
