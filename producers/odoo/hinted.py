@@ -1,8 +1,10 @@
 """Hints: read again, now, what somebody said has changed. Never more than a hint: what is published is what is read.
 
 Odoo sends its webhooks before it commits, so the first reading often finds the record as it was, or not at all, or
-still there although it is being deleted. It is then read a few times more with growing waits. After that the hint is
-forgotten: the next polls' windows reach back over it, as they would had there been no hint.
+still there although it is being deleted. It is then read a few times more with growing waits. A change that comes up
+does not end that: it may be an older one that no poll has seen yet, or the record may have been deleted between the
+reading of it and that of its lines. A deletion does. After that the hint is forgotten: the next polls' windows reach
+back over it, as they would had there been no hint.
 
 During a first snapshot only what lies behind its cursor is read: a page that was read ahead is never published after a
 newer reading of the same record. Hints of what lies before it wait until the cursor has passed.
@@ -33,6 +35,7 @@ LOOK_AGAIN = 0.2
 class _Waiting:
     readings: int
     at: float  # monotonic seconds
+    changed: bool = False
 
 
 class Hinted:
@@ -82,12 +85,15 @@ class Hinted:
         published = False
         for model, asked in due.items():
             found: set[int] = set()
+            ended: set[int] = set()
             ids = self._behind_cursors(model, asked, now)
             if not ids:
                 continue
             for mapping in [one for one in self._models.active() if one.model == model]:
                 with self._models.guarded(model):
-                    found |= self._read(mapping, ids)
+                    changed, deleted = self._read(mapping, ids)
+                    found |= changed | deleted
+                    ended |= deleted
             for mapping, child in self._reader.mappings.by_child.get(model, ()):
                 if mapping not in self._models.active():
                     continue
@@ -97,9 +103,9 @@ class Hinted:
                         if not self._passed(mapping, parents):
                             self._waiting[model, line_id].at = now + LOOK_AGAIN
                             ids.discard(line_id)
-                        elif parents and self._read(mapping, parents):
+                        elif parents and any(self._read(mapping, parents)):
                             found.add(line_id)
-            self._count(model, ids, found)
+            self._count(model, ids, found, ended)
             published = published or bool(found)
         return published
 
@@ -118,8 +124,8 @@ class Hinted:
             return False
         return progress.snapshot_done or all(one <= progress.last_id for one in ids)
 
-    def _read(self, mapping: Mapping, ids: set[int]) -> set[int]:
-        """Read documents; ids of those that changed, deletions among them."""
+    def _read(self, mapping: Mapping, ids: set[int]) -> tuple[set[int], set[int]]:
+        """Read documents; ids of those that changed, and of those that are deleted."""
         changed: set[int] = set()
         there: set[int] = set()
         for batch in self._reader.by_ids(mapping, ids, with_log=LOG not in self._models.stopped):
@@ -131,18 +137,16 @@ class Hinted:
             known -= self._reader.existing(mapping.model, known)
         if known:
             self._publishing.gone(mapping.model, sorted(known), "webhook")
-        return changed | known
+        return changed, known
 
-    def _count(self, model: str, ids: set[int], found: set[int]) -> None:
+    def _count(self, model: str, ids: set[int], found: set[int], ended: set[int]) -> None:
         now = self._times.monotonic()
         for record_id in ids:
             waiting = self._waiting[model, record_id]
             waiting.readings += 1
-            if record_id in found:
-                self._figures.count("capture_hints", "changed")
-                del self._waiting[model, record_id]
-            elif waiting.readings == len(WAITS):
-                self._figures.count("capture_hints", "unchanged")
+            waiting.changed = waiting.changed or record_id in found
+            if record_id in ended or waiting.readings == len(WAITS):
+                self._figures.count("capture_hints", "changed" if waiting.changed else "unchanged")
                 del self._waiting[model, record_id]
             else:
                 waiting.at = now + WAITS[waiting.readings]

@@ -72,6 +72,25 @@ def test_a_hint_before_the_commit_is_read_again_until_it_is_there() -> None:
     }
 
 
+def test_a_change_does_not_end_a_hint_and_a_deletion_does() -> None:
+    """An older change may have been found, or a record that was deleted before its lines were read."""
+    odoo, broker, clock, subject = started()
+    for number, wait in enumerate(WAITS[:-1]):
+        clock.wait(wait + 0.01, threading.Event())
+        odoo.put(MODEL, partner(1, f"older {number}"), START)
+        odoo.put(MODEL, partner(2, f"older {number}"), START)
+        assert subject.work_hints([hint(1), hint(2)] if number == 0 else ()) == 2
+    odoo.put(MODEL, partner(1, "hinted"), START)
+    del odoo.tables[MODEL][2]
+    clock.wait(WAITS[-1] + 0.01, threading.Event())
+    assert subject.work_hints() == 2
+    assert [(one["name"], one["op"]) for one in states(broker)[-2:]] == [("hinted", "u"), ("older 6", "d")]
+    calls = odoo.calls
+    clock.wait(60.0, threading.Event())
+    assert subject.work_hints() == 0
+    assert odoo.calls == calls  # nothing waits any more
+
+
 def test_a_phantom_is_forgotten_and_costs_a_few_readings() -> None:
     odoo, broker, clock, subject = started()
     before, calls = len(broker.records()), odoo.calls
