@@ -116,7 +116,8 @@ def test_both_stages_end_in_the_same(pair: tuple[list[Event], list[Event]], cras
 
 
 @pytest.mark.full
-@settings(deadline=None, max_examples=1500, suppress_health_check=CHECKS)
+@pytest.mark.timeout(1200)
+@settings(deadline=None, max_examples=600, suppress_health_check=CHECKS)
 @given(arrivals(), st.frozensets(st.integers(0, 40), max_size=6))
 def test_both_stages_end_in_the_same_in_many_worlds(
     pair: tuple[list[Event], list[Event]], crashes: frozenset[int]
