@@ -84,7 +84,9 @@ def standing(outputs: list[Output]) -> dict[str, Any]:
     findings = {
         key: (
             "ended" if f.status == "resolved" else "live",
-            *(f.detector, f.rule, f.severity, f.document_keys, f.reasons, f.evidence, f.amount_at_risk, f.opened_at),
+            *(f.detector, f.rule, f.document_keys, f.level, f.due_at, f.opened_at),
+            # A deadline's finding says what was known of its document when it fired.
+            *(() if f.level else (f.severity, f.reasons, f.evidence, f.amount_at_risk)),
         )
         for key, f in last(FINDING, "finding_id").items()
         if isinstance(f, Finding) and f.status != "retracted"
