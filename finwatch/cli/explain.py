@@ -64,15 +64,19 @@ def command(
     and the links into Odoo. If the log gives something else today (another policy, say), it says what differs.
 
     Examples: [bold]finwatch explain 3f2a91c07b55[/], [bold]finwatch explain 3f2a91c07b55 --json --embedded ./data[/]
-    Exit codes: 0 the log gives the same finding, 1 it does not, or there is no such finding, 69 a server is missing.
+    Exit codes: 0 the log gives the same finding, 1 it does not, or there is no such finding, 69 a server is missing,
+    78 a policy in the log was published by another version of finwatch.
     """
     from finwatch.runtime.store import STORE_ERRORS
+    from streams.stage import UnknownPolicy
 
     with open_store(embedded) as (client, settings):
         try:
             told = explain(client, settings, finding_id)
         except STORE_ERRORS as error:
             raise refusal(error) from None
+        except UnknownPolicy as error:
+            raise Failed(str(error), "ask the version of finwatch that runs the stages", ExitCode.CONFIG) from None
     if as_json:
         show_json(told)
     else:

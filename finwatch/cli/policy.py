@@ -252,14 +252,18 @@ def _of_files(settings: Settings, name: str) -> Policy | None:
 
 def _in_force(client: Any, settings: Settings, name: str) -> Policy:
     """The policy of a name that was published last, else the one workers start with."""
-    from finwatch.domain.policy import parse_content
+    from finwatch.domain.policy import PolicyError, parse_content
 
     rows = client.query(
         "SELECT content FROM policy_changes WHERE policy = {name:String} ORDER BY published_at DESC LIMIT 1",
         parameters={"name": name},
     ).result_rows
     if rows:
-        return parse_content(rows[0][0])
+        try:
+            return parse_content(rows[0][0])
+        except PolicyError as error:
+            message = f"the policy {name} in force was published by another version of finwatch: {error}"
+            raise Failed(message, "ask that version, or name one: --against OLD", ExitCode.CONFIG) from None
     found = _of_files(settings, name)
     if found is None:
         raise Failed(f"no policy named {name} is in force", "name the one to compare with: --against OLD")
