@@ -236,9 +236,7 @@ def with_changes(
     stream: list[Event | PolicyChange] = list(ordered)
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(stream)))
-        when = (
-            stream[place - 1].observed_at if place and isinstance(stream[place - 1], Event) else at("2026-03-02 08:00")
-        )
+        when = _seen(stream[place - 1]) if place else at("2026-03-02 08:00")  # a change follows what stands before it
         offset = draw(st.sampled_from(offsets))
         stream.insert(place, marker(draw(st.sampled_from(VARIANTS)), when + 1, when + offset))
     return stream, draw(st.lists(st.integers(0, 40), max_size=4))
