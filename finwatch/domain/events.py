@@ -198,6 +198,11 @@ class BankAccount(Event, frozen=True):
     account_hash: str | None = None
     created_by: str | None = None
     created_at: int | None = None
+    active: bool | None = None
+    commercial_partner_id: str | None = None
+    vat: str | None = None
+    supplier_rank: int | None = None
+    customer_rank: int | None = None
 
 
 class ExpenseReport(Event, frozen=True):

@@ -27,6 +27,7 @@ from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Kpi, Relation
 from finwatch.domain.verdicts import Said, settle
 from finwatch.runtime.topics import RELATION
+from streams.agents import accounts
 from streams.agents.detector import Change
 from streams.agents.publishing import publish, tell
 from streams.stage import InvalidEvent, View
@@ -290,10 +291,11 @@ class BankRow(Struct, array_like=True):
     changes: list[BankChange] = []
     live: bool = True
     sent: Sent = msgspec.field(default_factory=Sent)
+    shown: accounts.Shown = msgspec.field(default_factory=accounts.Shown)
 
 
 class BankFacts:
-    """Master data: sends bank accounts, and who changed their numbers, to their vendor."""
+    """Master data: sends bank accounts, and who changed their numbers, to their vendor and to their number."""
 
     entities = frozenset({"bank_account"})
 
@@ -307,7 +309,10 @@ class BankFacts:
             return False
         row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
         if isinstance(event, BankAccount):
+            latest = event.occurred_at >= row.at
             _see(row, event)
+            if latest:
+                accounts.tell(view, event, row.shown, row.made, row.person, row.made_id)
         elif isinstance(event, Transition) and event.field == "acc_number":
             row.changes = [one for one in row.changes if one.tracked or abs(one.at - event.occurred_at) > SAME_CHANGE]
             row.changes = _inserted(row.changes, BankChange(event.occurred_at, event.actor, event.event_id))

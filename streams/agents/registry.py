@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finwatch.domain.policy import PolicySet
+from streams.agents.accounts import SharedAccounts
 from streams.agents.detector import DocumentDetector, MasterDetector, RelationDetector
 from streams.agents.documents import DocumentsStage
 from streams.agents.duplicates import DuplicateFacts, DuplicatePairs
@@ -35,6 +36,7 @@ RELATION_DETECTORS: tuple[RelationDetector, ...] = (
     DuplicatePairs(),
     OrderChains(),
     VendorActivity(),
+    SharedAccounts(),
     PersonActivity(),
     BookedDays(),
 )

@@ -66,6 +66,25 @@ RULES = book(
         "A vendor's account is archived and another one made in its place.",
     ),
     Rule(
+        "shared_bank_account",
+        DETECTOR,
+        "Several vendors with one bank account",
+        "The accounts of two vendors or more have one number, as their keyed hashes tell. Records with one tax number "
+        "are one vendor unless the policy says otherwise, and so are the vendors that it names as sisters. Not told of "
+        "customers only, or of accounts that are archived.",
+        (
+            "bank_account.account_hash",
+            "bank_account.active",
+            "bank_account.commercial_partner_id",
+            "bank_account.vat",
+            "bank_account.supplier_rank",
+            "bank_account.customer_rank",
+        ),
+        ("duties.sister_vendors", "duties.one_vat_one_vendor"),
+        "{number} vendors are paid to one account.",
+        "An account is made for a vendor with the number that another vendor has had for years.",
+    ),
+    Rule(
         "bank_change_before_payment",
         DETECTOR,
         "A vendor's bank account was changed shortly before a payment to it",

@@ -39,6 +39,9 @@ def _handling() -> dict[str, Handling]:
         "bank_account_added": Handling(
             "medium", "treasury", "Confirm the account with the vendor, by a contact that was known before."
         ),
+        "shared_bank_account": Handling(
+            "high", "treasury", "Find out whose account it is; hold payments to it until the vendors have confirmed it."
+        ),
         "bank_change_before_payment": Handling(
             "high", "treasury", "Stop the payment until the vendor has confirmed the account."
         ),
@@ -76,6 +79,9 @@ class DutiesSection(Section, frozen=True):
     ``locks``: the lock dates of a company that count, ``lock_days``: how many days up to a lock date are watched.
     ``journal_min_amount``: smaller journal entries may be made and posted by one person.
 
+    ``sister_vendors``: vendors, by record id or tax number, that may have one bank account: firms of one group, or
+    those that one factor collects for. ``one_vat_one_vendor``: vendor records with one tax number are one vendor.
+
     ``bank_change_days``: a changed or added account is watched that long. ``split_limit``: from this amount an order
     needs an approval, in its own currency (Odoo's double validation); ``split_days``: orders of one requester to one
     vendor within so many days belong together; ``split_part_percent``: a part is at least so much of the limit;
@@ -99,6 +105,8 @@ class DutiesSection(Section, frozen=True):
     same_person: list[list[str]] = []
     exempt: list[str] = []
     min_amount: Decimal = Decimal(0)
+    sister_vendors: list[list[str]] = []
+    one_vat_one_vendor: bool = True
     bank_change_days: int = 10
     maintenance_days: int = 30
     journal_min_amount: Decimal = Decimal(0)

@@ -1,7 +1,7 @@
 """res.partner.bank. The number itself is hashed here and goes no further."""
 
 from producers.odoo.mapping.flat import flat
-from producers.odoo.mapping.spec import STAMPS, Document, Fields, Lines, Mapping, Source, stamps
+from producers.odoo.mapping.spec import STAMPS, Document, Fields, Joined, Lines, Mapping, Source, stamps
 from producers.odoo.values import Row, flag, integer, ref, ref_name, text
 
 
@@ -21,6 +21,10 @@ def document(row: Row, _lines: Lines, source: Source) -> Document:
         "sequence": integer(row, "sequence"),
         "iban_warning": flag(row, "has_iban_warning"),
         "transfer_warning": flag(row, "has_money_transfer_warning"),
+        "commercial_partner_id": ref(row, "partner_id.commercial_partner_id"),
+        "vat": text(row, "partner_id.vat"),  # a contact has its firm's
+        "supplier_rank": integer(row, "partner_id.supplier_rank"),
+        "customer_rank": integer(row, "partner_id.customer_rank"),
     }
     return Document("bank_account", ref(row, "company_id"), body)
 
@@ -42,6 +46,13 @@ MAPPING = Mapping(
             "company_id",
             *STAMPS,
         )
+    ),
+    joined=(
+        Joined(
+            "res.partner",
+            "partner_id",
+            Fields(("commercial_partner_id", "vat", "customer_rank", "supplier_rank")),
+        ),
     ),
     context={"active_test": False},  # archived accounts vanish from default reads
     map=document,

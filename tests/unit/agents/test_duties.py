@@ -114,7 +114,7 @@ def told(events: Iterable[Event], policies: PolicySet = POLICIES) -> tuple[list[
         facts += [
             msgspec.convert(msgspec.to_builtins(one), RelationFact)
             for one in replay.outputs(RELATION)
-            if isinstance(one, Relation) and one.relation in ("order", "vendor", "person", "lock")
+            if isinstance(one, Relation) and one.relation != "duplicate_bill"
         ]
         own += [one for one in replay.outputs(FINDING) if isinstance(one, Finding) and one.detector == "duties"]
     return facts, own
@@ -185,6 +185,14 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], int]] = {
     "bank_account_added": (
         [account("3", "2026-01-02 10:00"), account("8", "2026-03-04 10:00")],
         ["It was added to a vendor that had an account already."],
+        1,
+    ),
+    "shared_bank_account": (
+        [
+            account("3", "2026-01-02 10:00", partner_id="71", commercial_partner_id="7"),  # a contact's is the firm's
+            account("8", "2026-03-04 10:00", partner_id="9", account_hash="hash-3", created_by="11"),
+        ],
+        ["2 vendors are paid to one account."],
         1,
     ),
     "bank_change_before_payment": (
@@ -459,6 +467,42 @@ def test_a_change_that_no_log_tells_is_seen_all_the_same_and_once() -> None:
         assert finding.evidence == [renumbered("3", "2026-03-04 10:01").event_id]
 
 
+def test_an_account_of_two_vendors_is_taken_back_when_it_is_archived_or_corrected() -> None:
+    first = account("3", "2026-01-02 10:00", vat="NL 1")
+    body = {"partner_id": "9", "account_hash": "hash-3", "vat": "NL 2"}
+    second = account("8", "2026-03-04 10:00", **body)
+    made = {"created_at": at("2026-03-04 10:00")}
+    [finding] = found([first, second])
+    assert (finding.rule, finding.severity) == ("shared_bank_account", "high")
+    assert finding.document_keys == [OTHER, ACCOUNT]
+    assert finding.reasons == ["2 vendors are paid to one account.", "One person made the accounts."]
+    assert finding.opened_at == at("2026-03-04 10:00")
+    for change in ({"active": False}, {"op": "d"}, {"account_hash": "another"}, {"vat": "nl1"}):
+        later = account("8", "2026-03-05 10:00", **{**body, **made, **change})
+        assert [one for one in found([first, second, later]) if one.rule == "shared_bank_account"] == [], change
+        facts, _ = told([first, second, later])
+        [taken_back] = [one for one in judged(facts).values() if one.rule == "shared_bank_account"]
+        assert (taken_back.status, taken_back.version) == ("retracted", 2)
+
+
+def test_who_may_have_one_account() -> None:
+    def shared(policies: PolicySet = POLICIES, **fields: Any) -> list[Finding]:
+        body = {"partner_id": "9", "account_hash": "hash-3", "vat": "NL2"}
+        mine = {"vat": "NL1", "customer_rank": 1, "supplier_rank": fields.get("supplier_rank")}
+        accounts = [account("3", "2026-01-02 10:00", **mine), account("8", "2026-03-04 10:00", **{**body, **fields})]
+        return found(accounts, policies)
+
+    assert len(shared()) == 1
+    assert shared(partner_id="90", commercial_partner_id="7") == []  # one vendor's, once by its contact
+    assert shared(vat="NL-1") == []
+    assert len(shared(under(one_vat_one_vendor=False), vat="NL1")) == 1
+    for sisters in (["7", "9"], ["NL 1", "nl2"], ["7", "NL2"]):
+        assert shared(under(sister_vendors=[sisters])) == []
+    assert len(shared(under(sister_vendors=[["7", "10"]]))) == 1
+    assert shared(customer_rank=2, supplier_rank=0) == []
+    assert len(shared(supplier_rank=0)) == 1  # one of them may be a vendor
+
+
 def test_a_payment_that_is_cancelled_takes_its_findings_back() -> None:
     events = [*BILLED, paid_out("40", "2026-03-09 10:00", to="8")]
     assert len(found(events)) == 1
@@ -546,7 +590,19 @@ def worlds(draw: st.DrawFn) -> list[Event]:
         person = draw(st.sampled_from(["5", "8", "9"]))
         match draw(
             st.sampled_from(
-                ["change", "vendor", "lock", "entry", "account", "payment", "bill", "order", "own", "cancel"]
+                [
+                    "change",
+                    "vendor",
+                    "lock",
+                    "entry",
+                    "account",
+                    "shared",
+                    "payment",
+                    "bill",
+                    "order",
+                    "own",
+                    "cancel",
+                ]
             )
         ):
             case "change":
@@ -564,6 +620,10 @@ def worlds(draw: st.DrawFn) -> list[Event]:
                 events += [posted_by, entry("30", when, state="posted", accounting_date=booked, created_at=made)]
             case "account":
                 events.append(account("8", when, created_by=person))
+            case "shared":
+                body = {"partner_id": draw(st.sampled_from(["7", "9"])), "active": draw(st.booleans())}
+                given_number = draw(st.sampled_from(["hash-3", "hash-5"]))
+                events.append(account("5", when, account_hash=given_number, **body))
             case "payment":
                 to = draw(st.sampled_from(["3", "8"]))
                 events.append(paid_out(str(40 + number), when, person, to=to))
