@@ -82,7 +82,6 @@ def run(world: World, settings: DuplicatesSection, least: float = 0.2) -> Run:
                     bill.reverses,
                 ),
                 True,
-                1,
             )
         )
     begin = time.process_time()

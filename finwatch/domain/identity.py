@@ -74,6 +74,9 @@ def document_finding_id(detector: str, document: str, rule: str) -> str:
     return _digest(f"finding\x1f{detector}\x1f{document}\x1f{rule}")
 
 
-def group_finding_id(detector: str, documents: Collection[str]) -> str:
-    """Identity of a finding about several documents, whichever came first and wherever they met."""
-    return deterministic_id("finding", detector, *sorted(documents))
+def group_finding_id(detector: str, documents: Collection[str], place: str) -> str:
+    """Identity of a finding about several documents that meet in a place, whichever of them came first.
+
+    Who decides on them in another place knows nothing of the versions of this one: that is another finding.
+    """
+    return deterministic_id("finding", detector, *sorted(documents), place)

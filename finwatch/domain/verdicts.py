@@ -46,7 +46,10 @@ class Verdict(Struct, gc=False):
 
 
 class Said(Struct, array_like=True, gc=False):
-    """What was published of a verdict. ``digest`` tells whether it changed; ``counted``: as what it is counted."""
+    """What was published of a verdict. ``digest`` tells whether it changed; ``counted``: as what it is counted.
+
+    ``last`` is None once its documents are no longer kept: it stands as it is, and its versions go on from there.
+    """
 
     version: int = 0
     status: str = ""
@@ -65,12 +68,13 @@ def settle(
     at: int,
     only: set[str] | None = None,
     within: str = "",
+    forgotten: dict[str, Said] | None = None,
 ) -> list[tuple[Said, Finding]]:
     """Bring ``said`` in line with the verdicts; returns the findings to publish. ``at``: event time of the change.
 
     ``only``: the verdicts are all there are on these documents (a finding's first one); the others stand.
     ``within``: the group, for one that documents may leave for another. What is said of them there is another finding:
-    the two groups know nothing of each other's versions.
+    the two groups know nothing of each other's versions. ``forgotten``: what ``forget_said`` put aside.
     """
     changed: list[tuple[Said, Finding]] = []
     met = set()
@@ -87,12 +91,15 @@ def settle(
         digest = _digest(verdict)
         was = said.get(identity)
         if was is None:
-            was = said[identity] = Said()
-        elif was.digest == digest and was.status != "retracted":
+            was = forgotten.pop(identity) if forgotten and identity in forgotten else Said()
+            said[identity] = was
+        stands = was.digest == digest and was.status != "retracted"
+        if stands and was.last is not None:
             continue
-        was.version += 1
-        was.digest = digest
-        was.status = "resolved" if verdict.resolved else "updated" if was.status in LIVE else "open"
+        if not stands:
+            was.version += 1
+            was.digest = digest
+            was.status = "resolved" if verdict.resolved else "updated" if was.status in LIVE else "open"
         was.last = Finding(
             identity,
             was.version,
@@ -119,7 +126,8 @@ def settle(
             max(verdict.opened, verdict.updated),
             verdict.company_amount,
         )
-        changed.append((was, was.last))
+        if not stands:
+            changed.append((was, was.last))
     for identity, was in said.items():
         if identity in met or was.status == "retracted" or was.last is None:
             continue
@@ -134,12 +142,17 @@ def settle(
     return changed
 
 
-def forget_said(said: dict[str, Said], documents: set[str]) -> None:
-    """Drop what was said of documents that are no longer kept: it stands as it is, and is not taken back."""
+def forget_said(said: dict[str, Said], forgotten: dict[str, Said], documents: set[str]) -> None:
+    """Put aside what was said of documents that are no longer kept: it stands as it is, and is not taken back.
+
+    What is known of its versions stays in ``forgotten``: a document that is heard of again may have it said anew, and
+    the largest version is the last word.
+    """
     if documents:
         for identity, was in list(said.items()):
             if was.last is not None and not documents.isdisjoint(was.last.document_keys):
-                del said[identity]
+                was.last = None
+                forgotten[identity] = said.pop(identity)
 
 
 def _digest(verdict: Verdict) -> int:

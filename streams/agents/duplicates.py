@@ -38,7 +38,6 @@ class Sent(Struct, array_like=True):
     """What the relations stage was told of a bill: under which keys, what, and since when it has been so."""
 
     version: int = 0
-    epoch: int = 0
     keys: tuple[str, ...] = ()
     facts: bytes = b""
     since: int = 0
@@ -49,7 +48,6 @@ class Sent(Struct, array_like=True):
 class Attributes(Struct, omit_defaults=True):
     """The further facts of a ``duplicate_bill`` relation; see ``evidence.Bill`` and ``book.Fact``."""
 
-    epoch: int
     created_at: int
     entered_at: int
     net: Decimal | None = None
@@ -168,8 +166,6 @@ def _facts(content: Content) -> tuple[object, ...]:
 def _send(change: Change, sent: Sent, keys: tuple[str, ...]) -> None:
     """1. Withdraw it from the keys it left. 2. Put it under those it has, as a later version: the last word stands."""
     left = [key for key in sent.keys if key not in keys]
-    if sent.keys != keys:
-        sent.epoch += 1
     attributes = _attributes(change, sent)
     if left:
         sent.version += 1
@@ -187,7 +183,6 @@ def _attributes(change: Change, sent: Sent) -> str:
     content = change.content
     paper = content.paper or _NO_PAPER
     attributes = Attributes(
-        sent.epoch,
         change.occurred_at if content.created_at is None else content.created_at,
         sent.since,
         paper.net,
@@ -255,7 +250,6 @@ def _taken(fact: RelationFact) -> Fact:
             more.address,
         ),
         fact.op == "put",
-        more.epoch,
         more.dismissals,
         fact.observed_at,
     )

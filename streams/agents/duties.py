@@ -527,6 +527,7 @@ class VendorActivity:
             fact.occurred_at,
             touched,
             within=fact.relation_key,
+            forgotten=vendor.forgotten,
         )
         publish(view, fact.source, changed)
         view.put(fact.relation_key, vendor)
@@ -590,7 +591,16 @@ class PersonActivity:
         section = policy.document.duties
         people.forget(person, section)
         found = people.judge(fact.relation_key, person, section)
-        changed = settle(person.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
+        changed = settle(
+            person.said,
+            found,
+            RULES,
+            policy.handling,
+            fact.source,
+            policy.label,
+            fact.occurred_at,
+            forgotten=person.forgotten,
+        )
         publish(view, fact.source, changed)
         view.put(fact.relation_key, person)
         return True

@@ -4,10 +4,9 @@ Owns: which bills are compared, what stands of what was said, and that it is sai
 weighing (``evidence``, ``splits``), where rows are kept (``Rows``), or how a finding is worded (``reports``).
 
 A pair stands in the book of the key that decides on it, and only there (``blocks``). When a bill is corrected the pair
-may go to another key, which may be on another partition, and the two hear of the correction in any order. So that the
-last word is the owner's, whoever spoke last, a version is made of three parts: how often the bills changed the keys
-they are sent to (their *epochs*, added up), whether the speaker decides on the pair, and a count of its own. Whoever
-decides says again what stands when an epoch has passed.
+may go to another key, perhaps on another partition, and the two hear of the correction in any order. So a finding is of
+its key: what is said of the pair there is another finding, and the one that was said here is taken back. Each has its
+versions to itself: 1, 2, 3.
 
 What stands in the end depends on the last version of each bill alone, and on nothing that arrives twice or in another
 order. Two exceptions: a block holds ``block_cap`` bills and lets the one entered first go for another, and what is let
@@ -46,7 +45,6 @@ from finwatch.domain.policy import DuplicatesSection
 
 R = TypeVar("R", bound=Struct)
 OPEN, UPDATED, DISMISSED, RETRACTED = "open", "updated", "dismissed", "retracted"
-_COUNT_BITS = 20
 RARE = 12
 """So many bills that a vendor writes in one way are rare; one more, and it is the vendor's own way."""
 
@@ -79,13 +77,12 @@ class Dismissal(Struct, array_like=True, gc=False, frozen=True):
 class Fact(Struct, gc=False):
     """One version of a bill at a relation key. ``present`` False: it is not (or no longer) to be compared there.
 
-    ``epoch`` counts the changes of the keys that the bill is sent to. ``seen_at``: when the source showed it so, epoch
-    microseconds; 0 when that is not known, and then it is never forgotten.
+    ``seen_at``: when the source showed it so, epoch microseconds; 0 when that is not known, and then it is never
+    forgotten.
     """
 
     bill: Bill
     present: bool
-    epoch: int
     dismissals: tuple[Dismissal, ...] = ()
     seen_at: int = 0
 
@@ -95,7 +92,6 @@ class Entry(Struct, array_like=True):
 
     bill: Bill
     present: bool
-    epoch: int
     blocks: tuple[str, ...] = ()
     groups: list[str] = []
     dismissals: tuple[Dismissal, ...] = ()
@@ -129,8 +125,7 @@ class Standing(Struct, array_like=True):
     """What was said of a group of bills."""
 
     keys: Group
-    said: int = 0
-    epochs: int = 0
+    version: int = 0
     status: str = ""
     rule: str = ""
     score: float = 0.0
@@ -191,9 +186,9 @@ class Book:
         entry = self._rows.get(self._entry + key, Entry)
         if entry is None:
             if not fact.present:
-                self._keep(Entry(bill, False, fact.epoch, seen_at=fact.seen_at))
+                self._keep(Entry(bill, False, seen_at=fact.seen_at))
                 return []
-            entry = Entry(bill, False, fact.epoch)
+            entry = Entry(bill, False)
             old = None
         else:
             if entry.bill.version >= bill.version:
@@ -202,7 +197,7 @@ class Book:
         was = entry.blocks
         now = names(self._side, bill, self._settings) if fact.present else ()
         # 1. What is known of the bill.
-        entry.bill, entry.present, entry.epoch = bill, fact.present, fact.epoch
+        entry.bill, entry.present = bill, fact.present
         entry.blocks, entry.dismissals, entry.seen_at = now, fact.dismissals, fact.seen_at
         self._keep(entry)
         # 2. Where it stands, and whom it meets there.
@@ -375,6 +370,10 @@ class Book:
         """What the bills of one relation key have in common: rows of several keys in one partition stay apart."""
         return f"{bill.vendor}:" if self._side == VENDOR else f"{whole(bill.amount or Decimal())}:{bill.currency}:"
 
+    def _place(self, bill: Bill) -> str:
+        """The key that decides on bills like this one on this side."""
+        return f"{self._side}:{self._scope(bill)}"
+
     # -- decisions --
 
     def _decide_pair(self, pair: Group) -> None:
@@ -384,8 +383,15 @@ class Book:
             return
         owner = one.present and other.present and (one.bill.vendor == other.bill.vendor) == (self._side == VENDOR)
         verdict = self._verdict(one, other) if owner else None
-        if verdict is not None or (one.groups and other.groups):
-            self._say(pair, (one, other), verdict, owner)
+        identity = "" if verdict is None else group_finding_id(DUPLICATES, pair, self._place(one.bill))
+        # What was said of them here while they met under another key, or looked like one.
+        for known in one.groups:
+            if known != identity and known in other.groups:
+                standing = self._rows.get(self._group + known, Standing)
+                if standing is not None and standing.keys == pair:
+                    self._say(known, pair, (one, other), None)
+        if verdict is not None:
+            self._say(identity, pair, (one, other), verdict)
 
     def _verdict(self, one: Entry, other: Entry) -> Verdict | None:
         a, b = one.bill, other.bill
@@ -470,7 +476,7 @@ class Book:
                     if name.startswith(ORDER_BLOCK) and len(numbers) == 1 and min(numbers).startswith(NUMBER_BLOCK):
                         continue  # the block of their number decides
                     if split.score >= self._least:
-                        now[group_finding_id(DUPLICATES, group)] = group, split
+                        now[group_finding_id(DUPLICATES, group, self._place(entries[0].bill))] = group, split
             found.update(now)
             if sorted(now) != members.splits:
                 members.splits = sorted(now)
@@ -483,8 +489,7 @@ class Book:
             nothing: tuple[Group, Verdict | None] = (standing.keys if standing is not None else (), None)
             group, verdict = found.get(identity, nothing)
             entries = [entry for key in group if (entry := self._rows.get(self._entry + key, Entry)) is not None]
-            owner = all(entry.present for entry in entries) and len({entry.bill.vendor for entry in entries}) == 1
-            self._say(group, entries, verdict, owner)
+            self._say(identity, group, entries, verdict)
 
     def _of_amount(self, vendor: str | None, cents: int, currency: str | None) -> list[Bill]:
         """A vendor's bills of an amount that nothing has credited."""
@@ -508,10 +513,9 @@ class Book:
         found = (self._rows.get(self._group + identity, Standing) for identity in entry.groups)
         return [standing for standing in found if standing is not None]
 
-    def _say(self, group: Group, entries: Iterable[Entry], verdict: Verdict | None, owner: bool) -> None:
+    def _say(self, identity: str, group: Group, entries: Iterable[Entry], verdict: Verdict | None) -> None:
         """Bring what stands in line with the verdict, and publish it when it changed."""
         entries = tuple(entries)
-        identity = group_finding_id(DUPLICATES, group)
         standing = self._rows.get(self._group + identity, Standing)
         if standing is None:
             if verdict is None:
@@ -524,7 +528,6 @@ class Book:
         if verdict is None and not stood:
             return
         dismissal = next((d for entry in entries for d in entry.dismissals if d.finding_id == identity), None)
-        epochs = sum(entry.epoch for entry in entries)
         before = _told(standing)
         if verdict is None:
             standing.status = RETRACTED
@@ -549,13 +552,13 @@ class Book:
             elif standing.status == DISMISSED:
                 standing.status = UPDATED
         bills = tuple(sorted((entry.bill for entry in entries), key=_age, reverse=True))
-        standing.epochs, standing.evidence = epochs, tuple(bill.event_id for bill in bills)
+        standing.evidence = tuple(bill.event_id for bill in bills)
         if _told(standing) != before:
-            if standing.status == OPEN and stood:
+            if standing.status == OPEN and stood and identity not in self._said:
                 standing.status = UPDATED
-            standing.said += 1
-            version = ((epochs * 2 + owner) << _COUNT_BITS) + standing.said
-            self._said[identity] = Said(identity, version, bills, standing, dismissal)
+            # One version a fact, however often it was decided again on the way: only the last is published.
+            standing.version += identity not in self._said
+            self._said[identity] = Said(identity, standing.version, bills, standing, dismissal)
             self._rows.put(self._group + identity, standing)
         self._learn(identity, standing)
 
@@ -617,7 +620,6 @@ def _told(standing: Standing) -> tuple[object, ...]:
         standing.score,
         standing.weak,
         standing.reasons,
-        standing.epochs,
         standing.evidence,
     )
 

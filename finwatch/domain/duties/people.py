@@ -49,6 +49,7 @@ class Person(Struct, array_like=True):
     requests: dict[str, Request] = {}
     overrides: dict[str, Override] = {}
     said: dict[str, Said] = {}
+    forgotten: dict[str, Said] = {}  # of documents that are too old to be kept: see forget_said
 
 
 def forget(person: Person, settings: DutiesSection) -> None:
@@ -64,7 +65,7 @@ def forget(person: Person, settings: DutiesSection) -> None:
     older = {key for key, one in person.overrides.items() if one.at < oldest}
     for key in older:
         del person.overrides[key]
-    forget_said(person.said, old | older)
+    forget_said(person.said, person.forgotten, old | older)
 
 
 def is_part(amount: Decimal, settings: DutiesSection) -> bool:

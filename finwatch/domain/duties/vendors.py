@@ -107,6 +107,7 @@ class Vendor(Struct, array_like=True):
     newest: int = 0  # the latest bill or payment
     looked: int = 0  # what it was when old ones were last dropped
     records: dict[str, Record] = {}
+    forgotten: dict[str, Said] = {}  # of documents that are no longer looked at: see forget_said
 
     def names(self, account: str, but: str = "") -> bool:
         """Whether a bill names an account, ``but`` one bill."""
@@ -133,7 +134,7 @@ def forget(vendor: Vendor) -> None:
         bill = vendor.bills.pop(key, None)
         if bill is not None and bill.live and bill.account is not None and bill.account not in vendor.named:
             vendor.named.append(bill.account)
-    forget_said(vendor.said, gone)
+    forget_said(vendor.said, vendor.forgotten, gone)
 
 
 def touched(

@@ -33,7 +33,8 @@ def test_what_is_no_key(key: str) -> None:
 
 def test_ids_are_fixed_for_ever() -> None:
     assert step_id("odoo:bill:1", 0) == "50dce72767aee1e294e162e187c37cdc"
-    assert group_finding_id("duplicates", ("a", "b")) == group_finding_id("duplicates", ("b", "a"))
+    assert group_finding_id("duplicates", ("a", "b"), "v:7") == group_finding_id("duplicates", ("b", "a"), "v:7")
+    assert group_finding_id("duplicates", ("a", "b"), "v:7") != group_finding_id("duplicates", ("a", "b"), "v:8")
     assert step_id("odoo:bill:1", 0) != step_id("odoo:bill:1", 1)
 
 
