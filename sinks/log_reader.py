@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     Consumer,
     KafkaError,
     KafkaException,
@@ -171,6 +172,20 @@ class LogReader:
         except KafkaException as error:
             raise self._away(error) from None
         return int(low), int(high)
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """The offset after the last record of each partition, as of now, in one request. Raises LogUnavailable."""
+        asked = [TopicPartition(topic, number, OFFSET_END) for topic, number in partitions]
+        if not asked:
+            return {}
+        try:
+            answers = self._consumer.offsets_for_times(asked, timeout=TIMEOUT)
+        except KafkaException as error:
+            raise self._away(error) from None
+        found = {(answer.topic, answer.partition): answer.offset for answer in answers if answer.error is None}
+        if len(found) < len(asked):
+            raise LogUnavailable("the broker does not say where its logs end", "it is asked again")
+        return found
 
     def lags(self, positions: Mapping[Partition, int]) -> dict[str, int]:
         """Records behind the end of the log by topic, from what the last fetches told; no request is made."""

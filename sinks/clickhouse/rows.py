@@ -129,11 +129,23 @@ def inserts(
     any other's. `lives`: topic -> life. `ingested_at`: one moment for the whole batch, so that the raw log's insert
     touches one partition of its table.
     """
-    raw = _raw(batch, lives)
+    raw = _raw(batch, lives).with_columns(pl.lit(ingested_at, pl.Datetime("us", "UTC")).alias("ingested_at"))
+    seq = lives[KPI].seq if KPI in lives else 0
+    return [*derived(raw, seq, decode, types), Insert(RAW, _conform(raw, types[RAW]))]
+
+
+def derived(raw: pl.DataFrame, seq: int, decode: Decode, types: TableTypes) -> list[Insert]:
+    """The inserts into the derived tables for rows of the raw log that were stored together, in a life numbered `seq`.
+
+    The same rows give the same inserts, so that a batch can be derived again.
+    """
+    if not raw.height:
+        return []
     frames, bad = _decoded(raw, decode)
+    ingested_at = raw["ingested_at"][0]
     coordinates = raw.select(
-        "topic", "partition", "offset", "incarnation", pl.col("timestamp").alias("kafka_timestamp")
-    ).with_columns(pl.lit(ingested_at, pl.Datetime("us", "UTC")).alias("ingested_at"))
+        "topic", "partition", "offset", "incarnation", pl.col("timestamp").alias("kafka_timestamp"), "ingested_at"
+    )
 
     made: dict[str, list[pl.DataFrame]] = {}
     states: list[pl.DataFrame] = []
@@ -146,7 +158,6 @@ def inserts(
             for table in tables:
                 made.setdefault(table, []).append(_with(rows, coordinates))
         elif frame.record == _KPI:
-            seq = lives[KPI].seq
             made.setdefault("kpi_parts", []).append(
                 _with(rows, coordinates.drop("topic", "partition", "offset")).with_columns(
                     pl.all_horizontal(pl.col("value", "numerator", "denominator").is_null()).alias("deleted"),
@@ -179,8 +190,6 @@ def inserts(
         for table in ORDER
         if (parts := made.get(table))
     ]
-    everything = raw.with_columns(pl.lit(ingested_at, pl.Datetime("us", "UTC")).alias("ingested_at"))
-    out.append(Insert(RAW, _conform(everything, types[RAW])))
     return [Insert(i.table, i.rows.drop("_row", strict=False)) for i in out]
 
 

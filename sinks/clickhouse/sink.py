@@ -5,7 +5,7 @@ What must hold, and where it comes from, is in `sinks.clickhouse.plan`. The step
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
@@ -17,13 +17,24 @@ from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.retry import backoff
 from finwatch.runtime.store import STORE_ERRORS, StoreDenied, StoreUnavailable, connect, error_code
-from finwatch.runtime.topics import STORED_TOPICS
+from finwatch.runtime.topics import (
+    CLOCK,
+    DEAD_LETTER,
+    EXCEPTION,
+    FINDING,
+    KPI,
+    RATE,
+    RELATION,
+    STEP,
+    STORED_TOPICS,
+    WATCHED_TOPICS,
+)
 from finwatch.runtime.trouble import Trouble
 from schemas.registry import RegistryError, RegistryUnavailable, open_registry
 from sinks.clickhouse.decoding import decoding
 from sinks.clickhouse.migrations import pending
 from sinks.clickhouse.plan import RAW, Limits, Partition, Plan, Slice, State
-from sinks.clickhouse.rows import ORDER, STAGE, Decode, Insert, Life, Message, TableTypes, inserts
+from sinks.clickhouse.rows import ORDER, STAGE, Decode, Insert, Life, Message, TableTypes, derived, inserts
 from sinks.clickhouse.table_store import NotMigrated, TableStore
 from sinks.log_reader import LogChanged, LogReader, LogUnavailable, OutOfRange
 
@@ -32,6 +43,13 @@ POLL_ROWS = 20_000
 TOPOLOGY_SECONDS = 30.0
 UNHEALTHY_SECONDS = 30.0
 LEFT_OVER_SECONDS = 120.0
+FENCE_SECONDS = 30.0
+_RANKS = {RELATION: 1, **dict.fromkeys((STEP, CLOCK, EXCEPTION, FINDING, RATE, KPI, DEAD_LETTER), 2)}
+
+
+def rank(topic: str) -> int:
+    """How far a topic's records are from what producers write (`sinks.clickhouse.plan`, 6.)."""
+    return _RANKS.get(topic, 0)
 
 
 class SinkStopped(Exception):
@@ -71,7 +89,9 @@ class Sink:
         self._new_client = client or (lambda: connect(settings.clickhouse, database=False, timeout=30.0))
         self._decode = decode
         limits = Limits(rows=settings.sink.max_rows, linger=settings.sink.linger_seconds)
-        self.plan: Plan[Message] = Plan(limits)
+        # The embedded broker forgets: what is read once has to be stored so that nothing else is ever wanted of it.
+        self._forgets = bool(settings.incarnation)
+        self.plan: Plan[Message] = Plan(limits, rank if self._forgets else None)
         self._client: Client | None = None
         self._store: TableStore | None = None
         self._types: TableTypes = {}
@@ -82,6 +102,7 @@ class Sink:
         self._failing_since: float | None = None
         self._waits = backoff(most=5.0)
         self._last_stored_micros = 0
+        self._written_at: datetime | None = None
 
     # ---- what others may ask, from any thread
 
@@ -177,17 +198,20 @@ class Sink:
         lacking = pending(self._client, database)
         if lacking:
             raise NotMigrated(f"database {database} lacks migration {lacking[0].name}; run: finwatch store migrate")
-        # 1. No insert of ours runs any more: one that ends after step 3 would be read again and stored twice.
+        self._types = store.types((*ORDER, RAW))
+        # 1. No insert of ours runs any more: one that ends after step 4 would be read again and stored twice.
         self._end_left_overs(store)
-        # 2. Which lives the topics are in. A topic that was made anew has no position yet.
+        # 2. A batch that was cut off behind its raw log is derived again.
+        if self._forgets:
+            self._derive_again(store)
+        # 3. Which lives the topics are in. A topic that was made anew has no position yet.
         self._incarnations = reader.incarnations()
         self._lives = store.lives(self._incarnations, self._clock.now())
-        # 3. The position is what the raw log holds.
+        # 4. The position is what the raw log holds.
         held = store.positions(self._incarnations)
         partitions = [partition for partition in reader.partitions() if partition[0] in self._lives]
         positions = {partition: held.get(partition, 0) for partition in partitions}
-        self._types = store.types((*ORDER, RAW))
-        # 4. Read from there.
+        # 5. Read from there.
         self.plan.resume(positions)
         reader.assign(positions)
         reader.commit(positions)
@@ -196,6 +220,15 @@ class Sink:
         self._log.info(
             "reading", partitions=len(positions), records_held=sum(positions.values()), topics=len(self._incarnations)
         )
+
+    def _derive_again(self, store: TableStore) -> None:
+        """Write the derived rows of the last batch once more: the same rows under the same keys."""
+        assert self._decode is not None
+        seq, raw = store.last_batch()
+        for insert in derived(raw, seq, self._decode, self._types):
+            store.insert(insert)
+        if raw.height:
+            self._written_at = raw["ingested_at"][0]
 
     def _end_left_overs(self, store: TableStore) -> None:
         started = self._clock.monotonic()
@@ -208,10 +241,7 @@ class Sink:
     def _round(self, reader: LogReader) -> None:
         now = self._clock.monotonic()
         room = max(1, min(POLL_ROWS, self.plan.limits.rows - self.plan.waiting))
-        for message in reader.poll(room, 0.05):
-            value, key = message.value(), message.key()
-            size = len(value or b"") + len(key or b"") + 64
-            self.plan.offer((message.topic(), message.partition()), message.offset(), message, size, now)
+        self._collect(reader, room, 0.05, now)
         if self.plan.due(self._clock.monotonic()):
             self._write(reader)
         now = self._clock.monotonic()
@@ -221,19 +251,50 @@ class Sink:
             self._show_lag(reader)
             self._lag_at = now
 
+    def _collect(self, reader: LogReader, most: int, timeout: float, now: float) -> None:
+        for message in reader.poll(most, timeout):
+            value, key = message.value(), message.key()
+            size = len(value or b"") + len(key or b"") + 64
+            self.plan.offer((message.topic(), message.partition()), message.offset(), message, size, now)
+
+    def _raise_fence(self, reader: LogReader) -> None:
+        """Collect all that the records in hand follow from (`sinks.clickhouse.plan`, 6.)."""
+        # 1. What follows from others, as far as it was read.
+        fence = self.plan.follows()
+        # 2. Where the facts between the stages end, which that may follow from; asked after 1.
+        # 3. Where ends what the facts and all else follow from; asked after 2.
+        for topics in ((RELATION,), WATCHED_TOPICS):
+            fence |= reader.ends([p for p in self.plan.positions if p[0] in topics])
+        self.plan.fence(fence)
+        # 4. Read up to there.
+        started = self._clock.monotonic()
+        while self.plan.behind():
+            now = self._clock.monotonic()
+            if now - started > FENCE_SECONDS:
+                raise LogUnavailable("the broker does not hand out what it has", "look at its load; it is asked again")
+            self._collect(reader, POLL_ROWS, 0.005, now)
+
     def _write(self, reader: LogReader) -> None:
         """One batch, from what was collected to a batch that stands."""
         assert self._store is not None and self._decode is not None
+        if self.plan.wants_fence():
+            self._raise_fence(reader)
         # 1. The records belong to the lives they are stored under: the ids are asked after the records were read.
         if not self._settings.incarnation and reader.incarnations() != self._incarnations:
             raise LogChanged("a topic was made anew, or is new")
-        batch = self.plan.begin()
+        batch = self.plan.begin(self._clock.monotonic())
         now = self._clock.now()
+        if self._written_at is not None and now <= self._written_at:
+            now = self._written_at + timedelta(microseconds=1)  # the last batch has the latest time, whatever the clock
+        self._written_at = now
         started = self._clock.monotonic()
         todo = inserts(batch, self._lives, self._decode, self._types, now)
         self.metrics.histogram("sink_decode_seconds").observe(self._clock.monotonic() - started)
-        # 2. Derived tables, in a fixed order; 3. the raw log: with it the batch and the position stand.
+        # 2. Derived tables, in a fixed order; 3. the raw log: with it the batch and the position stand. Of a log that
+        # forgets the raw log first: what is cut off then is derived from it again.
         order = self.plan.order([insert.table for insert in todo[:-1]])
+        if self._forgets:
+            todo = [todo[-1], *todo[:-1]]
         for table, insert in zip(order, todo, strict=True):
             started = self._clock.monotonic()
             self._store.insert(insert)

@@ -121,6 +121,31 @@ class TableStore:
             if incarnations.get(topic) == incarnation
         }
 
+    def last_batch(self) -> tuple[int, pl.DataFrame]:
+        """The rows of the raw log that were stored last, of the newest life that has any, and that life's number.
+
+        Columns and types are the raw log's, in the order of topic, partition and offset.
+        """
+        lives = self._lives()
+        held = self._client.query(
+            f"SELECT incarnation, max(toUnixTimestamp64Micro(ingested_at)) FROM {self._database}.{RAW} "  # noqa: S608
+            "GROUP BY incarnation"
+        ).result_rows
+        kinds = self.types([RAW])[RAW]
+        if not held:
+            return 0, pl.DataFrame(schema=kinds)
+        life, stored_at = max(held, key=lambda row: lives.get(str(row[0]), 0))
+        columns = self._client.query(
+            f"SELECT {', '.join(kinds)} FROM {self._database}.{RAW} "  # noqa: S608 - names of the table's own columns
+            "WHERE incarnation = {life:String} AND toUnixTimestamp64Micro(ingested_at) = {at:Int64} "
+            "ORDER BY topic, partition, offset",
+            parameters={"life": life, "at": stored_at},
+            column_formats={"key": "bytes", "value": "bytes"},
+            column_oriented=True,
+        ).result_set
+        rows = zip(kinds.items(), columns, strict=True)
+        return lives.get(str(life), 0), pl.DataFrame([pl.Series(name, held, kind) for (name, kind), held in rows])
+
     def accept_gaps(self, gaps: Mapping[Partition, int], incarnations: Mapping[str, str], now: datetime) -> None:
         """Remember that these partitions go on from these offsets, whatever was before them."""
         rows = [

@@ -17,7 +17,9 @@ from finwatch.local.broker import MockBroker
 from finwatch.runtime.config import Settings, load_settings
 from finwatch.runtime.store import connect
 from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.rows import Insert
 from sinks.clickhouse.sink import GROUP, Sink, SinkStopped
+from sinks.clickhouse.table_store import TableStore
 from tests.parts.records import bill, finding, heartbeat, kpi, step, transition
 
 pytestmark = pytest.mark.slow  # eight stores are made
@@ -128,6 +130,46 @@ def test_a_restart_goes_on_after_the_last_stored_record(stack: Stack) -> None:
     stack.send(BILLS, *(bill(n, n) for n in range(10, 15)))
     stack.run(lambda: stack.one("SELECT count() FROM raw_log") == 15)
     assert stack.rows("SELECT count(), uniqExact(offset), max(offset) FROM raw_log") == [(15, 15, 14)]
+
+
+class Killed(BaseException):
+    """Ends a sink as kill -9 does: nobody cleans up."""
+
+
+def test_a_batch_that_was_cut_off_behind_its_raw_log_is_derived_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded broker is gone with its process: what was not derived can come from the raw log alone."""
+    stack.send(BILLS, *(bill(n, n) for n in range(10)), b"garbage")
+    stack.send("finance.finding.v1", finding("f", 1), finding("f", 2, status="resolved"))
+    stack.send(KPIS, kpi("clocks_open", 0, 5, 2.0))
+    insert, order = TableStore.insert, list[str]()
+
+    def cut(self: TableStore, what: Insert) -> None:
+        if what.table == "finding_log":
+            raise Killed
+        order.append(what.table)
+        insert(self, what)
+
+    monkeypatch.setattr(TableStore, "insert", cut)
+    with pytest.raises(Killed):
+        stack.run(lambda: False)
+    monkeypatch.undo()
+    assert order == ["incarnations", "raw_log", "event_log", "document_states"]
+    assert stack.rows("SELECT count() FROM finding_versions") == [(0,)]
+    # The next life of the broker has nothing of it.
+    with MockBroker() as broker:
+        broker.create_topics(PARTITIONS)
+        settings = stack.settings.model_copy(
+            update={"kafka": stack.settings.kafka.model_copy(update={"bootstrap": broker.bootstrap})}
+        )
+        later = Stack(broker, settings, stack.client)
+        later.run(lambda: later.one("SELECT count() FROM kpi_parts") == 1, incarnation="life-2")
+    assert stack.rows("SELECT finding_id, version, status FROM findings") == [("f", 2, "resolved")]
+    assert stack.rows("SELECT count(), uniqExact(event_id) FROM events") == [(10, 10)]
+    assert stack.rows("SELECT offset, reason FROM dead_letters") == [(10, "not_confluent_format")]
+    assert stack.rows("SELECT DISTINCT incarnation, seq FROM kpi_parts") == [("life-1", 1)]
+    assert stack.one("SELECT count() FROM raw_log") == 14
 
 
 def test_a_new_life_of_the_log_is_read_from_its_start_and_repeats_do_no_harm(stack: Stack) -> None:

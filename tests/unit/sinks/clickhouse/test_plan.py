@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finwatch.runtime.topics import FINDING, RELATION
 from sinks.clickhouse.plan import RAW, Limits, Plan, PlanError, State
+from sinks.clickhouse.sink import rank
 
 P0, P1 = ("finance.bill.v1", 0), ("finance.bill.v1", 1)
 Log = dict[tuple[str, int], list[tuple[int, str, int]]]  # offset, document, version
@@ -214,3 +216,123 @@ def test_calls_out_of_order_are_refused() -> None:
 def test_a_limit_that_would_split_an_insert_is_refused() -> None:
     with pytest.raises(ValueError, match="1,000,000"):
         Limits(rows=1_000_001)
+
+
+INPUTS, FACTS, FINDINGS = "finance.bill.v1", RELATION, FINDING
+Place = tuple[tuple[str, int], int]  # partition and offset
+
+
+@dataclass
+class Streams:
+    """A log that forgets, with two stages at work on it: what each record follows from."""
+
+    log: dict[tuple[str, int], list[Place | None]] = field(
+        default_factory=lambda: {(topic, number): [] for topic in (INPUTS, FACTS, FINDINGS) for number in (0, 1)}
+    )
+    done: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def happens(self, what: str, number: int) -> None:
+        """Something is published, or a stage takes its next record of a partition."""
+        if what == "input":
+            self.log[INPUTS, number].append(None)
+            return
+        source = (INPUTS if what == "documents" else FACTS, number)
+        offset = self.done.get(source, 0)
+        if offset == len(self.log[source]):
+            return
+        self.done[source] = offset + 1
+        if what == "documents":
+            self.log[FACTS, 1 - number].append((source, offset))
+        self.log[FINDINGS, number].append((source, offset))
+
+
+def closed(stored: set[Place], streams: Streams) -> bool:
+    """Nothing is stored whose cause is not."""
+    causes = [streams.log[partition][offset] for partition, offset in stored]
+    return all(cause is None or cause in stored for cause in causes)
+
+
+def write(plan: Plan[str], stored: set[Place]) -> None:
+    for part in plan.begin(0.0).slices:
+        stored.update((part.partition, offset) for offset in part.offsets)
+    for table in plan.order([]):
+        plan.written(table)
+
+
+EVENTS = st.lists(st.tuples(st.sampled_from(["input", "documents", "relations"]), st.integers(0, 1)), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), rows=st.integers(1, 8))
+def test_of_a_log_that_forgets_nothing_is_stored_before_what_it_follows_from(data: st.DataObject, rows: int) -> None:
+    """Whenever it is killed: whichever partition is read ahead, and whatever happens between two questions."""
+    streams, plan, stored = Streams(), Plan[str](Limits(rows=rows, linger=0), rank), set[Place]()
+    plan.resume(dict.fromkeys(streams.log, 0))
+    read = dict.fromkeys(streams.log, 0)
+
+    def meanwhile() -> None:
+        for what, number in data.draw(EVENTS):
+            streams.happens(what, number)
+
+    def collect(partition: tuple[str, int], most: int) -> None:
+        for offset in range(read[partition], min(len(streams.log[partition]), read[partition] + most)):
+            plan.offer(partition, offset, "r", 1, 0.0)
+            read[partition] = offset + 1
+
+    for _ in range(data.draw(st.integers(1, 8))):
+        meanwhile()
+        for partition in data.draw(st.lists(st.sampled_from(sorted(read)), max_size=4)):
+            collect(partition, data.draw(st.integers(1, 4)))
+        if not plan.due(0.0):
+            continue
+        if plan.wants_fence():
+            fence = plan.follows()
+            for topic in (FACTS, INPUTS):
+                meanwhile()
+                fence |= {p: len(records) for p, records in streams.log.items() if p[0] == topic}
+            plan.fence(fence)
+        while plan.behind():
+            meanwhile()
+            for partition in read:
+                collect(partition, 2)
+        write(plan, stored)
+        assert closed(stored, streams)
+    # In the end all of it is stored.
+    while len(stored) < sum(map(len, streams.log.values())):
+        for partition in read:
+            collect(partition, 100)
+        if plan.wants_fence():
+            plan.fence(plan.follows() | {p: len(r) for p, r in streams.log.items() if p[0] != FINDINGS})
+        write(plan, stored)
+    assert closed(stored, streams)
+
+
+def test_without_ranks_a_finding_is_stored_before_its_fact() -> None:
+    """What the fence is for: a partition of facts was read later than the one of findings."""
+    streams = Streams()
+    for what in ("input", "documents"):
+        streams.happens(what, 0)
+    streams.happens("relations", 1)
+    for ranks in (None, rank):
+        plan, stored = Plan[str](Limits(linger=0), ranks), set[Place]()
+        plan.resume(dict.fromkeys(streams.log, 0))
+        plan.offer((INPUTS, 0), 0, "input", 1, 0.0)
+        plan.offer((FINDINGS, 1), 0, "finding", 1, 0.0)
+        if ranks is None:
+            write(plan, stored)
+            assert not closed(stored, streams)
+            continue
+        plan.fence(plan.follows() | {(FACTS, 1): 1, (INPUTS, 0): 1})
+        with pytest.raises(PlanError, match="follow from"):
+            plan.begin()
+        plan.offer((FACTS, 1), 0, "fact", 1, 0.0)
+        write(plan, stored)
+        assert closed(stored, streams) and ((FINDINGS, 1), 0) in stored
+
+
+def test_of_a_log_that_forgets_the_raw_log_is_first() -> None:
+    plan = Plan[str](Limits(linger=0), rank)
+    plan.resume({P0: 0})
+    plan.offer(P0, 0, "r", 1, 0.0)
+    plan.begin()
+    assert plan.order(["event_log", "document_states"]) == (RAW, "event_log", "document_states")
