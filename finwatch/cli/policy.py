@@ -149,6 +149,16 @@ def test(
     )
 
 
+_SWITCH = {
+    "judged_anew": ["clocks", "steps", "exceptions"],
+    "from_their_next_event": ["duplicates", "matching", "duties"],
+}
+_SWITCH_TEXT = (
+    "open clocks, steps and exceptions go over to it then; duplicates, matching and duties stay as they were judged "
+    "until one of their documents changes (what that will come to: finwatch policy test)"
+)
+
+
 @app.command("publish")
 def publish(
     file: Annotated[str, typer.Argument(metavar="FILE", help=_FILE)],
@@ -160,9 +170,10 @@ def publish(
 ) -> None:
     """Put a policy in force while everything runs: from its effective_from on, else from now on.
 
-    Open clocks and steps are planned anew at that moment; what is closed stays as it was. Every worker, and every
-    replay of the log, switches at the same place. To publish the same file again completes a publication that was cut
-    off, and does nothing otherwise.
+    Open clocks and steps are planned anew at that moment and exceptions looked at again; what is closed stays as it
+    was, and what was found between documents (duplicates, matching, duties) until one of them changes. Every worker,
+    and every replay of the log, switches at the same place. To publish the same file again completes a publication
+    that was cut off, and does nothing otherwise.
 
     Examples: [bold]finwatch policy publish policy.yaml --reason "two days for bills"[/], [bold]... --dry-run[/]
     Exit codes: 0 published, 1 it would never come into force, 69 no broker answers, 78 the file is not sound.
@@ -186,7 +197,7 @@ def publish(
         before = parse_content(last.content) if last is not None else _of_files(settings, policy.name)
         if dry_run:
             changes = [] if before is None else differences(before, policy)
-            told: dict[str, Any] = {"label": policy.label, "dry_run": True, "changes": changes}
+            told: dict[str, Any] = {"label": policy.label, "dry_run": True, "changes": changes, **_SWITCH}
         else:
             topics = cluster_topics(admin_client(settings.kafka), settings.kafka.bootstrap)
             publisher = KafkaPublisher(config, gate=gate)
@@ -202,7 +213,7 @@ def publish(
                 reason=reason or None,
             )
             publisher.close()
-            told = {**as_dict(done.change), "partitions": done.partitions, "again": done.again}
+            told = {**as_dict(done.change), "partitions": done.partitions, "again": done.again, **_SWITCH}
             told["effective_at"] = from_micros(done.change.effective_at)
             told["published_at"] = from_micros(done.change.published_at)
     if as_json:
@@ -212,6 +223,7 @@ def publish(
         out.print(f"  {line}", markup=False, soft_wrap=True)
     if dry_run:
         out.print(f"{policy.label} would be published", markup=False)
+        out.print(_SWITCH_TEXT, markup=False)
         return
     again = "published before, and complete now" if told["again"] else "published"
     out.print(
@@ -219,6 +231,7 @@ def publish(
         f"{told['effective_at']:%Y-%m-%d %H:%M:%S} UTC in the time of the events",
         markup=False,
     )
+    out.print(_SWITCH_TEXT, markup=False)
 
 
 _COLUMNS = ("detector", "rule", "level", "before", "after", "gained", "lost", "changed")

@@ -136,7 +136,11 @@ def settle(
         was.version += 1
         was.status = "retracted"
         was.last = structs.replace(
-            was.last, version=was.version, status=was.status, updated_at=max(was.last.opened_at, at)
+            was.last,
+            version=was.version,
+            status=was.status,
+            policy_version=policy,
+            updated_at=max(was.last.opened_at, at),
         )
         changed.append((was, was.last))
     return changed

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from finwatch.domain.duplicates.blocks import RELATION as PAIRS
 from finwatch.domain.events import RELATION_PROJECTIONS, PolicyChange, RelationFact
 from finwatch.domain.policy import PolicySet
 from finwatch.domain.records import Kpi
@@ -17,6 +18,12 @@ from streams.stage import InvalidEvent, View
 
 RETIRED = frozenset({"duplicate_reference"})
 """Kinds of relation that earlier versions sent, and that nobody asks for any more."""
+
+
+class Judged(Struct, array_like=True):
+    """The event time of the latest fact of a group, epoch microseconds."""
+
+    latest: int
 
 
 class RelationsStage:
@@ -44,7 +51,10 @@ class RelationsStage:
             if event.relation in RETIRED:
                 return False
             raise InvalidEvent("invalid_event", "no detector knows this relation")
-        policy = self._book.at(view, event.source, event.occurred_at).of_company(event.company_id)
+        moment = event.occurred_at
+        if event.relation != PAIRS and self._book.changes(view, event.source):
+            moment = _latest(view, event)
+        policy = self._book.at(view, event.source, moment).of_company(event.company_id)
         return None if detector.apply(view, event, policy) else False
 
     def _change_policy(self, view: View, change: PolicyChange) -> bool | None:
@@ -52,8 +62,14 @@ class RelationsStage:
         return False if self._book.take(view, change) is None else None
 
     def advance(self, view: View, key: str, now: int) -> None:
-        """A row is due: its detector looks at it by the policy that is in force."""
+        """A row is due: a policy comes into force, or a detector looks at its row by the policy that is in force.
+
+        What was said stays as it was judged: a group is judged again with its next fact.
+        """
         kind, source = key.split(":", 2)[:2]
+        if kind == "p":
+            self._book.switch(view, source)
+            return
         detector = self._timed.get(kind)
         if detector is not None:
             detector.advance(view, key, now, self._book.current(view, source))
@@ -63,3 +79,18 @@ class RelationsStage:
         yield from tally.kpis(view, now, lambda source: self._book.current(view, source))
         for detector in self._detectors.values():
             yield from detector.kpis(view, now, self._policies)
+
+
+def _latest(view: View, fact: RelationFact) -> int:
+    """The time of the latest fact of a group, this one included.
+
+    A group is judged as a whole, by the policy of its latest fact: one that comes late does not bring back a policy
+    that was followed by another, and in whatever order the facts come, the same policy has the last word. Kept only
+    where there is more than one policy.
+    """
+    key = f"g:{fact.source}:{fact.relation_key}"
+    known = view.get(key, Judged)
+    if known is not None and known.latest >= fact.occurred_at:
+        return known.latest
+    view.put(key, Judged(fact.occurred_at))
+    return fact.occurred_at

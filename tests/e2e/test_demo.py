@@ -40,6 +40,7 @@ from tests.parts.pipeline import (
     stack_pids,
     stored_so_far,
 )
+from tests.parts.replayed import replayed, stored_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 WEEKS = 1
@@ -262,5 +263,10 @@ def test_stopped_and_killed_on_the_way_it_ends_with_the_same_tables(
         assert differing(conclusions(again.ask), conclusions(store.ask)) == {}
         twice = "SELECT finding_id FROM finding_versions GROUP BY finding_id HAVING count() != uniqExact(version)"
         assert again.ask(twice) == []
+        # What was said on the way is held to the store's own log, version by version: nothing stands whose facts were
+        # lost with a broker, and nothing of an earlier life hides what a later one says.
+        versions = replayed(again)
+        assert len(versions) > 10
+        assert stored_of(again.ask, versions) == versions
     finally:
         again.stop()

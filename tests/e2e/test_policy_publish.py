@@ -99,7 +99,9 @@ def test_two_workers_switch_at_one_place_and_so_does_a_replay(kafka: Kafka, tmp_
         submit(kafka.bootstrap, range(1, BEFORE))
         eventually(lambda: len(clocks(kafka.bootstrap)) == BEFORE)
         published = commands.run("policy", "publish", str(two), "--reason", "sooner", "--json", policy=str(one))
-        label = json.loads(published.out.read_text())["label"]
+        answer = json.loads(published.out.read_text())
+        label = answer["label"]
+        assert "clocks" in answer["judged_anew"] and "duties" in answer["from_their_next_event"]
         submit(kafka.bootstrap, range(BEFORE, BEFORE + AFTER))
         eventually(
             lambda: (

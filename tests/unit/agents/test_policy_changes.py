@@ -12,21 +12,22 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from finwatch.domain.calendar import DAY, MINUTE, SECOND
-from finwatch.domain.events import Event, PolicyChange
+from finwatch.domain.events import Event, PolicyChange, RelationFact
 from finwatch.domain.policy import Policy, parse_policy
 from finwatch.domain.policy.change import change_record
 from finwatch.domain.records import Clock, Finding
 from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.policies import packaged_policy
-from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING
-from streams.agents.policies import VERSIONS_ROW, Versions
-from streams.agents.registry import documents_stage
+from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, RELATION
+from streams.agents.policies import VERSIONS_ROW, Succession, Versions
+from streams.agents.registry import documents_stage, relations_stage
 from streams.agents.replanning import PAUSE, SLICE, Replanning
 from streams.agents.replay import Replay
 from streams.partition import Processor
 from streams.shell import code_of
 from streams.stage import InvalidEvent, UnknownPolicy
 from tests.unit.agents.test_documents_properties import COMMON, END, fired, interleavings, said
+from tests.unit.agents.test_duties import own_order, told
 from tests.unit.agents.world import POLICIES, at, bill, documents, latest, moved, order, reviewed
 
 BASE = packaged_policy("default")
@@ -433,3 +434,58 @@ def test_a_policy_of_an_older_finwatch_is_taken_under_the_name_it_was_published_
     replay.feed([bill("2", "2026-03-05 09:00")])
     clocks = latest(replay.outputs(CLOCK), "clock_id").values()
     assert {c.policy_version for c in clocks if c.document_key.endswith(":2")} == {older.label}
+
+
+def overrides(number: int) -> list[RelationFact]:
+    """Facts of a person, user 5, who confirmed own orders on so many days from 2 March on."""
+    facts, _ = told([event for n in range(number) for event in own_order(str(60 + n), f"2026-03-{2 + n:02d} 10:00")])
+    return [fact for fact in facts if fact.relation == "person"]
+
+
+def person(replay: Replay) -> list[tuple[str, int, str]]:
+    """Every version of what is said of a person: status, version, and the policy it was made under."""
+    said_ = [f for f in replay.outputs(FINDING) if isinstance(f, Finding)]
+    assert {f.rule for f in said_} <= {"repeated_overrides"}
+    return [(f.status, f.version, f.policy_version) for f in said_]
+
+
+def test_what_was_said_of_a_group_stays_until_its_next_fact_which_is_judged_by_the_new_policy() -> None:
+    """Only clocks and steps are planned anew; of both versions it shows by which policy each was made."""
+    facts = overrides(5)
+    replay = Replay(relations_stage(POLICIES), RELATION)
+    replay.feed(facts[:3])
+    strict, loose = changed(duties={"overrides": 2}), changed(duties={"overrides": 9})
+    assert person(replay) == [("open", 1, BASE.label)]
+    replay.feed([marker(loose, "2026-03-04 12:00")])
+    replay.heartbeat("odoo", at("2026-03-04 13:00"), "log")
+    assert person(replay) == [("open", 1, BASE.label)]
+    replay.feed(facts[3:4])
+    assert person(replay) == [("open", 1, BASE.label), ("retracted", 2, loose.label)]
+    # And what was not said is said with the next fact.
+    replay.feed([marker(strict, "2026-03-05 12:00"), facts[4]])
+    assert person(replay)[2:] == [("open", 3, strict.label)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
+def test_a_fact_that_comes_late_does_not_bring_an_older_policy_back(order: tuple[int, ...]) -> None:
+    facts = overrides(4)
+    strict = changed(duties={"overrides": 4})
+    replay = Replay(relations_stage(POLICIES), RELATION)
+    replay.feed([facts[0], marker(strict, "2026-03-02 11:00", "2026-03-04 00:00")])
+    for number in order:
+        replay.feed([facts[number]])
+    replay.view.restart()
+    assert person(replay)[-1][0] == "open" and person(replay)[-1][2] == strict.label
+    assert [version for _, version, _ in person(replay)] == list(range(1, len(person(replay)) + 1))
+
+
+def test_a_policy_comes_into_force_in_the_relations_stage_with_the_time_of_the_source() -> None:
+    facts = overrides(1)
+    next_ = changed(duties={"overrides": 4})
+    replay = Replay(relations_stage(POLICIES), RELATION)
+    replay.feed([*facts, marker(next_, "2026-03-02 11:00", "2026-03-04 00:00")])
+    row = replay.view.get("p:odoo", Succession)
+    assert row is not None and (row.current, row.next_start) == (0, at("2026-03-04 00:00"))
+    replay.heartbeat("odoo", at("2026-03-05 00:00"), "log")
+    row = replay.view.get("p:odoo", Succession)
+    assert row is not None and row.hashes[row.current] == next_.content_hash
