@@ -94,7 +94,7 @@ class Content(Struct, array_like=True, gc=False):
     marks: str = ""
     account: str | None = None  # bank account that is paid to
     lines: int = 0
-    """A checksum of the lines that relate to an order; 0 without any. Lines alone may change."""
+    """A checksum of the lines that relate to an order, or of expenses; 0 without any. Lines alone may change."""
     paper: Paper | None = None
     company_amount: Decimal | None = None  # ``amount`` in the company's currency, of its sign
     booked: int | None = None  # the day in the books
@@ -252,6 +252,7 @@ def _expense(event: ExpenseReport) -> Content:
         responsible=event.responsible,
         created_by=event.created_by,
         created_at=event.created_at,
+        lines=_checksum(event.lines) if event.lines else 0,
     )
 
 

@@ -48,6 +48,17 @@ class ReceiptLine(Struct, frozen=True, gc=False):
     quantity_done: int | None = None
 
 
+class ExpenseLine(Struct, frozen=True, gc=False):
+    """What is read of an expense of a report; ``total`` in millionths, as it is stored."""
+
+    line_id: str = ""
+    label: str | None = None
+    total: int | None = None
+    date: int | None = None
+    vendor_id: str | None = None
+    vendor_name: str | None = None
+
+
 class Event(Struct, frozen=True, gc=False):
     """The header columns of every event.
 
@@ -159,6 +170,7 @@ class PurchaseOrder(Event, frozen=True):
     amount_total_company: Decimal | None = None
     vendor_vat: str | None = None
     currency_rate: float | None = None
+    name: str | None = None
     lines: list[OrderLine] = []
 
 
@@ -216,6 +228,7 @@ class ExpenseReport(Event, frozen=True):
     amount_total: Decimal | None = None
     created_by: str | None = None
     created_at: int | None = None
+    lines: list[ExpenseLine] = []
 
 
 class Transition(Event, frozen=True):

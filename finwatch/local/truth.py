@@ -39,6 +39,16 @@ HARMLESS: Mapping[LabelKind, str] = {
 """Made to test the capture: nothing that a finding should tell."""
 
 
+DUPLICATES = (
+    LabelKind.EXACT_DUPLICATE,
+    LabelKind.NORMALISED_DUPLICATE,
+    LabelKind.FUZZY_DUPLICATE,
+    LabelKind.ALIAS_DUPLICATE,
+    LabelKind.SISTER_DUPLICATE,
+)
+"""Bills that were entered twice."""
+
+
 class Made(NamedTuple):
     """One deviation: its documents, and why it need not be found (empty: it must be).
 
@@ -159,7 +169,7 @@ class Truth:
 
 
 def _duplicates(truth: Truth) -> Iterator[Made]:
-    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
+    for label in truth.of(*DUPLICATES):
         yield Made(truth.keys("bill", *label.ids))
 
 
@@ -353,6 +363,11 @@ KINDS = (
         "bank accounts changed",
         ("duties.bank_account_changed",),
         _simple(LabelKind.VENDOR_BANK_CHANGE, "bank_account"),
+    ),
+    Kind(
+        "bank accounts of several vendors",
+        ("duties.shared_bank_account",),
+        _together(LabelKind.SHARED_ACCOUNT, "bank_account"),
     ),
     Kind("payments soon after a change of the account", ("duties.bank_change_before_payment",), _paid_after_change),
     Kind("orders split below the limit", ("duties.split_orders",), _together(LabelKind.SPLIT_ORDERS)),

@@ -16,6 +16,8 @@ from finwatch.sim.errors import user_error
 from finwatch.sim.store import Database, Row, Transaction
 
 COMPANY = 1
+SISTER = 2
+"""Another company of the group, in the same database: it has bills of the same vendors."""
 SALES_JOURNAL, BILLS_JOURNAL, MISC_JOURNAL, BANK_JOURNAL = 1, 2, 3, 6
 RECEIVABLE, PAYABLE, EXPENSES, INCOME, TAX_PAID, TAX_DUE, SUSPENSE, BANK, OUTSTANDING_OUT, OUTSTANDING_IN = range(1, 11)
 VENDOR_LOCATION, STOCK_LOCATION, RECEIPTS_TYPE = 4, 8, 1

@@ -33,6 +33,7 @@ _REPORTS_PER_WEEK = 40
 _INVOICES_PER_WEEK = 28
 _UNORDERED_PER_WEEK = 4
 _ENTRIES_PER_WEEK = 5
+_COPIES_PER_WEEK = 0.5
 
 # Share of the orders that go wrong, by kind; each kind occurs at least once.
 _SHARES: dict[LabelKind, float] = {
@@ -163,6 +164,10 @@ class Company:
             self._tell(lambda r, k=kind: self._adjust(r, k))  # type: ignore[misc]
         self._tell(self._own_vendor)
         self._tell(self._close)
+        for kind in (LabelKind.FUZZY_DUPLICATE, LabelKind.ALIAS_DUPLICATE, LabelKind.SISTER_DUPLICATE):
+            for _ in range(max(1, round(_COPIES_PER_WEEK * weeks * scale))):
+                self._tell(lambda r, k=kind: self._twice(r, k))  # type: ignore[misc]
+        self._tell(self._share_account)
 
     def _tell(self, begin: Callable[[Random], Story]) -> None:
         self._stories += 1
@@ -669,6 +674,69 @@ class Company:
             actions.post_move(tx, bill)
         yield from self._pay(random, None, vendor, bill, due)
 
+    def _twice(self, random: Random, kind: LabelKind) -> Story:
+        """A bill is entered again: with a slip, for another record of its vendor, for a sister company.
+
+        It is due in so long a time that no deadline tells of either.
+        """
+        yield self.hours.draw(random, self.end - timedelta(days=7))
+        vendor = random.choice(self.vendors)
+        first, second = random.sample(self.staff.clerks, 2)
+        today, ref = self._today(), vendor.reference()
+        due = today + timedelta(days=60)
+        lines = [Line(11, PRODUCTS[10], 1.0, round(random.uniform(310, 790) + 0.37, 2))]
+
+        def entered(by: Person, partner: int, written: str) -> int:
+            with self._as(by) as tx:
+                bill = actions.create_move(
+                    tx, "in_invoice", partner, [Line(one.product, one.name, one.quantity, one.price) for one in lines],
+                    ref=written, invoice_date=today, due=due, bank_account=vendor.account,
+                )  # fmt: skip
+            self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
+            return bill
+
+        original = entered(first, vendor.partner, ref)
+        yield self.hours.after(self._now, random.uniform(2, 8))
+        with self._as(random.choice(self.staff.controllers)) as tx:
+            actions.post_move(tx, original)
+        yield self.hours.after(self._now, random.uniform(4, 12))
+        partner, written = vendor.partner, ref
+        if kind is LabelKind.FUZZY_DUPLICATE:
+            written = slipped(ref)
+        elif kind is LabelKind.ALIAS_DUPLICATE:
+            partner = self._another_record(second, vendor.partner)
+        copy = entered(second, partner, written)
+        if kind is LabelKind.SISTER_DUPLICATE:
+            with self._as(second) as tx:
+                tx.raw("account.move", copy, {"company_id": actions.SISTER})
+        self._label(kind, "account.move", (copy, original), reference=written, original=ref)
+        yield self.hours.after(self._now, random.uniform(0.5, 6))
+        with self._as(random.choice(self.staff.controllers)) as tx:
+            actions.post_move(tx, copy)
+
+    def _another_record(self, by: Person, partner: int, **other: object) -> int:
+        """A second record of a vendor, by somebody who did not find the first: without the legal form."""
+        row = self.db.tables["res.partner"].rows[partner]
+        name = str(row["name"]).rsplit(" ", 1)[0].upper()
+        body = {"name": name, "complete_name": name, "active": True, "is_company": True, "type": "contact"}
+        more = {"supplier_rank": 1, "customer_rank": 0, "country_id": 1, "vat": row["vat"], **other}
+        with self._as(by) as tx:
+            record = tx.create("res.partner", actions.known(tx, "res.partner", body | more))
+            tx.raw("res.partner", record, {"commercial_partner_id": record})
+        return record
+
+    def _share_account(self, random: Random) -> Story:
+        """A vendor is made with the account number of another."""
+        yield self.hours.draw(random, self.end - timedelta(days=3))
+        theirs = random.choice(self.vendors)
+        number = str(self.db.tables["res.partner.bank"].rows[theirs.account]["acc_number"])
+        maker = random.choice(self.staff.clerks)
+        name, vat = "Spoed Bouw BV", f"NL{random.randrange(10**8, 10**9)}B01"
+        record = self._another_record(maker, theirs.partner, vat=vat, name=name, complete_name=name)
+        with self._as(maker) as tx:
+            account = actions.create_bank_account(tx, record, number, trusted=False)
+        self._label(LabelKind.SHARED_ACCOUNT, "res.partner.bank", (account, theirs.account))
+
     def _import(self, random: Random, week: int) -> Story:
         """Once a week an importer posts bills of a utility in one long transaction with tracking switched off.
 
@@ -708,6 +776,16 @@ class Company:
 def _end_of(day: date) -> datetime:
     """When a due date has passed."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def slipped(reference: str) -> str:
+    """The reference with two neighbouring digits of its number swapped: the last two that differ."""
+    end = len(reference) - len("/26") if reference.endswith("/26") else len(reference)
+    for n in range(end - 1, 0, -1):
+        one, other = reference[n - 1], reference[n]
+        if one.isdigit() and other.isdigit() and one != other:
+            return f"{reference[: n - 1]}{other}{one}{reference[n + 1 :]}"
+    raise ValueError("a reference of one digit")
 
 
 def disguise(random: Random, reference: str) -> str:

@@ -14,6 +14,10 @@ class LabelKind(StrEnum):
 
     EXACT_DUPLICATE = "exact_duplicate"
     NORMALISED_DUPLICATE = "normalised_duplicate"
+    FUZZY_DUPLICATE = "fuzzy_duplicate"
+    ALIAS_DUPLICATE = "alias_duplicate"
+    SISTER_DUPLICATE = "sister_duplicate"
+    SHARED_ACCOUNT = "shared_account"
     APPROVAL_AGEING = "approval_ageing"
     SLA_PO_APPROVAL = "sla_po_approval"
     SLA_BILL_VALIDATION = "sla_bill_validation"

@@ -176,6 +176,9 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     put("res.company", actions.COMPANY, name="Voorbeeld Handel BV", partner_id=1, currency_id=1,
         country_id=1, active=True,
         check_account_audit_trail=False)  # fmt: skip
+    put("res.company", actions.SISTER, name="Voorbeeld Diensten BV", partner_id=1, currency_id=1,
+        country_id=1, active=True,
+        check_account_audit_trail=False)  # fmt: skip
     for record_id, code, name, kind in (
         (1, "INV", "Customer Invoices", "sale"),
         (2, "BILL", "Vendor Bills", "purchase"),
@@ -238,7 +241,7 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     def user(uid: int, login: str, name: str, lang: str | None = None) -> Person:
         record = partner(name, email=f"{login}@voorbeeld.example", is_company=False)
         put("res.users", uid, login=login, name=name, active=True, company_id=actions.COMPANY, partner_id=record,
-            company_ids=[actions.COMPANY], lang=lang or "en_US", tz="Europe/Amsterdam")  # fmt: skip
+            company_ids=[actions.COMPANY, actions.SISTER], lang=lang or "en_US", tz="Europe/Amsterdam")  # fmt: skip
         put("hr.employee", uid, name=name, user_id=uid)
         return Person(uid, record, uid, lang)
 

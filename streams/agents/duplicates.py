@@ -61,6 +61,7 @@ class Attributes(Struct, omit_defaults=True):
     posted: bool = True
     reversed: bool = False
     dismissals: tuple[Dismissal, ...] = ()
+    text: str | None = None
 
 
 class DuplicateFacts:
@@ -93,12 +94,7 @@ class DuplicateFacts:
         sent = change.view.get(f"r:{change.subject.document_key}", Sent)
         if sent is None:
             raise InvalidEvent("invalid_event", "nothing was found about this document")
-        others = [one for one in sent.dismissals if one.finding_id != feedback.finding_id]
-        if feedback.verdict == "dismissed":
-            others.append(
-                Dismissal(feedback.finding_id, feedback.occurred_at, feedback.actor or "unknown", feedback.reason or "")
-            )
-        sent.dismissals = others
+        sent.dismissals = with_verdict(sent.dismissals, feedback)
         _send(change, sent, sent.keys)
 
 
@@ -143,6 +139,16 @@ class DuplicatePairs:
     def kpis(self, view: View, now: Mapping[str, int], policies: PolicySet) -> list[Kpi]:
         """Its counts are kept in the tally, which the stage publishes."""
         return []
+
+
+def with_verdict(dismissals: list[Dismissal], feedback: Feedback) -> list[Dismissal]:
+    """The dismissals of a document after somebody judged a finding about it."""
+    others = [one for one in dismissals if one.finding_id != feedback.finding_id]
+    if feedback.verdict == "dismissed":
+        others.append(
+            Dismissal(feedback.finding_id, feedback.occurred_at, feedback.actor or "unknown", feedback.reason or "")
+        )
+    return others
 
 
 def _comparable(content: Content, entity: str, settings: DuplicatesSection) -> bool:
@@ -248,6 +254,7 @@ def _taken(fact: RelationFact) -> Fact:
             more.entered_at,
             fact.event_id,
             more.address,
+            more.text,
         ),
         fact.op == "put",
         more.dismissals,

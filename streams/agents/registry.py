@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finwatch.domain.policy import PolicySet
 from streams.agents.accounts import SharedAccounts
+from streams.agents.counterparts import ExpenseFacts, OrderedFacts
 from streams.agents.detector import DocumentDetector, MasterDetector, RelationDetector
 from streams.agents.documents import DocumentsStage
 from streams.agents.duplicates import DuplicateFacts, DuplicatePairs
@@ -24,6 +25,8 @@ from streams.stage import Stage
 
 DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (
     DuplicateFacts(),
+    ExpenseFacts(),
+    OrderedFacts(),
     OrderFacts(),
     BillDuties(),
     EntryDuties(),

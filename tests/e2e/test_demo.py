@@ -20,6 +20,7 @@ from finwatch.cli.questions import TO_TRY
 from finwatch.domain.kpis import CATALOGUE
 from finwatch.domain.records import Kpi
 from finwatch.local.demonstration import SOURCE, START
+from finwatch.local.truth import DUPLICATES
 from finwatch.runtime.config import load_settings
 from finwatch.runtime.exits import ExitCode
 from finwatch.sim import Company, Label
@@ -194,9 +195,9 @@ def test_every_duplicate_that_was_made_is_found(store: StoreServer, labels: list
     made = {
         tuple(sorted(f"{SOURCE}:bill:{number}" for number in label.ids)): label.kind
         for label in labels
-        if label.kind in (LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE)
+        if label.kind in DUPLICATES
     }
-    assert set(made.values()) == {LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE}
+    assert set(made.values()) == set(DUPLICATES)
     found = {
         tuple(keys): rule
         for keys, rule in store.ask("SELECT arraySort(document_keys), rule FROM findings WHERE detector = 'duplicates'")
@@ -204,6 +205,18 @@ def test_every_duplicate_that_was_made_is_found(store: StoreServer, labels: list
     assert made.keys() <= found.keys()
     exact = {pair for pair, kind in made.items() if kind is LabelKind.EXACT_DUPLICATE}
     assert {found[pair] for pair in exact} == {"exact_reference"}
+    for kind, rule in (
+        (LabelKind.FUZZY_DUPLICATE, "fuzzy_reference"),
+        (LabelKind.ALIAS_DUPLICATE, "vendor_alias"),
+        (LabelKind.SISTER_DUPLICATE, "across_companies"),
+    ):
+        assert {found[pair] for pair, made_as in made.items() if made_as is kind} == {rule}
+
+
+def test_an_account_that_two_vendors_share_is_found(store: StoreServer, labels: list[Label]) -> None:
+    [made] = [label for label in labels if label.kind is LabelKind.SHARED_ACCOUNT]
+    said = store.ask("SELECT arraySort(document_keys) FROM findings WHERE rule = 'shared_bank_account'")
+    assert said == [(sorted(f"{SOURCE}:bank_account:{number}" for number in made.ids),)]
 
 
 def test_bills_that_were_deleted_are_marked(store: StoreServer, labels: list[Label]) -> None:

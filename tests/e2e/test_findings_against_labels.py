@@ -219,6 +219,10 @@ def test_every_label_is_accounted_for(world: World) -> None:
     asked = {
         LabelKind.EXACT_DUPLICATE,
         LabelKind.NORMALISED_DUPLICATE,
+        LabelKind.FUZZY_DUPLICATE,
+        LabelKind.ALIAS_DUPLICATE,
+        LabelKind.SISTER_DUPLICATE,
+        LabelKind.SHARED_ACCOUNT,
         LabelKind.APPROVAL_AGEING,
         LabelKind.SLA_PO_APPROVAL,
         LabelKind.SLA_BILL_VALIDATION,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from finwatch.domain.duplicates import similarity as like
-from finwatch.domain.duplicates.evidence import Bill, has_reference
+from finwatch.domain.duplicates.evidence import EXPENSE, ORDER, Bill, firms_named, has_reference
 from finwatch.domain.duplicates.references import reference, shape
 from finwatch.domain.policy import DuplicatesSection
 
@@ -19,6 +19,8 @@ RELATION = "duplicate_bill"
 VENDOR, AMOUNT = "v", "a"
 """The two sides. What a bill's rows are kept under, so that a partition that has both keys keeps them apart."""
 NUMBER_BLOCK, ORDER_BLOCK, BARE_BLOCK, AMOUNT_BLOCK, DATE_BLOCK, SHAPE_BLOCK = "n:", "o:", "w:", "m:", "y:", "s:"
+ORDERED_BLOCK = "q:"
+"""Orders of a vendor by amount: what bills may come to."""
 GATHERED = (BARE_BLOCK, SHAPE_BLOCK)
 """Blocks whose bills are not compared with one another, but may together be another."""
 _TELLING = 6  # letters and digits from which a reference tells by itself, whoever the vendor is
@@ -44,6 +46,10 @@ def side_of(relation_key: str) -> str:
 
 def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]:
     """The blocks of a bill on a side, the most telling first."""
+    if bill.document_type == EXPENSE:
+        return _of_expense(side, bill, settings)
+    if bill.document_type == ORDER:
+        return (ordered(bill.vendor, bill.amount or Decimal(), bill.currency),) if side == VENDOR else ()
     found = []
     if side == VENDOR:
         if has_reference(bill, settings):
@@ -75,6 +81,29 @@ def names(side: str, bill: Bill, settings: DuplicatesSection) -> tuple[str, ...]
     if bill.address:
         found.append(f"d:{bill.address}:{amount}")
     return tuple(found)
+
+
+def _of_expense(side: str, expense: Bill, settings: DuplicatesSection) -> tuple[str, ...]:
+    """With its vendor an expense meets bills of its day and amount; else those of the amount whose vendor it names.
+
+    It is no part of a split.
+    """
+    if side == VENDOR:
+        found = []
+        if has_reference(expense, settings):
+            assert expense.reference is not None
+            found.append(f"{NUMBER_BLOCK}{expense.vendor}:{like.number(expense.reference)}")
+        if expense.date is not None:
+            found.append(f"{DATE_BLOCK}{expense.vendor}:{expense.date}")
+        found.append(f"{AMOUNT_BLOCK}{expense.vendor}:{whole(expense.amount or Decimal())}:{expense.currency}")
+        return tuple(found)
+    amount = f"{plain(expense.amount or Decimal())}:{expense.currency}"
+    return tuple(dict.fromkeys(f"f:{name}:{amount}" for name in firms_named(expense)))
+
+
+def ordered(vendor: str | None, amount: Decimal, currency: str | None) -> str:
+    """The block of a vendor's orders of an amount."""
+    return f"{ORDERED_BLOCK}{vendor}:{whole(amount)}:{currency}"
 
 
 def whole(amount: Decimal) -> str:

@@ -22,7 +22,7 @@ from functools import partial
 from math import exp, log
 from typing import NamedTuple, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
@@ -32,12 +32,24 @@ from finwatch.domain.duplicates.blocks import (
     GATHERED,
     NUMBER_BLOCK,
     ORDER_BLOCK,
+    ORDERED_BLOCK,
     SHAPE_BLOCK,
     VENDOR,
     names,
+    ordered,
     whole,
 )
-from finwatch.domain.duplicates.evidence import ALONE, QUARTER, REFUND, SAME_PAPER, Bill, Context, Verdict, compare
+from finwatch.domain.duplicates.evidence import (
+    ALONE,
+    EXPENSE,
+    QUARTER,
+    REFUND,
+    SAME_PAPER,
+    Bill,
+    Context,
+    Verdict,
+    compare,
+)
 from finwatch.domain.duplicates.splits import Group, gathered_splits, near, splits
 from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.identity import group_finding_id
@@ -45,6 +57,7 @@ from finwatch.domain.policy import DuplicatesSection
 
 R = TypeVar("R", bound=Struct)
 OPEN, UPDATED, DISMISSED, RETRACTED = "open", "updated", "dismissed", "retracted"
+_NO_PAIRS = (*GATHERED, ORDERED_BLOCK)
 RARE = 12
 """So many bills that a vendor writes in one way are rare; one more, and it is the vendor's own way."""
 
@@ -208,7 +221,7 @@ class Book:
         met = {}
         for name in now:
             met[name] = self._join(name, bill, name not in was)
-            if not name.startswith(GATHERED):
+            if not name.startswith(_NO_PAIRS):
                 pairs.update(_pair(key, other) for other in met[name] if other != key)
         touched = dict.fromkeys((*was, *now))
         # 3. What it says of others: the bill that it credits, and how often its amount is billed.
@@ -492,20 +505,37 @@ class Book:
             self._say(identity, group, entries, verdict)
 
     def _of_amount(self, vendor: str | None, cents: int, currency: str | None) -> list[Bill]:
-        """A vendor's bills of an amount that nothing has credited."""
+        """A vendor's bills of an amount that nothing has credited, and its orders of that amount."""
         amount = Decimal(cents) / 100
         entries = (
             self._rows.get(self._entry + key, Entry)
             for key in sorted(self._members(f"{AMOUNT_BLOCK}{vendor}:{whole(amount)}:{currency}"))
         )
-        return [
+        found = [
             entry.bill
             for entry in entries
             if entry is not None
             and entry.bill.amount == amount
             and not entry.bill.reversed
+            and entry.bill.document_type != EXPENSE
             and self._credited_at(entry.bill) is None
         ]
+        for key in sorted(self._members(ordered(vendor, amount, currency))):
+            order = self._rows.get(self._entry + key, Entry)
+            if order is not None and order.bill.amount == amount:
+                found.append(structs.replace(order.bill, posted=self._is_billed(order.bill)))
+        return found
+
+    def _is_billed(self, order: Bill) -> bool:
+        """Whether bills that name an order come to its amount."""
+        if order.amount is None or not order.order:
+            return False
+        billed = Decimal()
+        for key in self._members(f"{ORDER_BLOCK}{order.vendor}:{order.order}"):
+            entry = self._rows.get(self._entry + key, Entry)
+            if entry is not None and entry.bill.currency == order.currency and entry.bill.document_type != REFUND:
+                billed += entry.bill.amount or 0
+        return billed >= order.amount * (1 - self._settings.amount_tolerance)
 
     # -- what is said --
 

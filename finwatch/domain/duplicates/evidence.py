@@ -7,6 +7,7 @@ but a pair with two readable and unlike references, or of which one reverses the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from math import exp, log1p
 from typing import NamedTuple
@@ -33,13 +34,18 @@ RULES = (
 )
 
 
+EXPENSE, ORDER = "expense", "order"
+"""Document types of what bills are compared with: an expense of an employee, and an order that bills may come to."""
+
+
 class Bill(Struct, array_like=True, gc=False, frozen=True):
     """What is compared. Dates in days, instants in microseconds; ``net`` is without tax, ``bank`` and ``address`` are
     hashes.
 
     ``name`` is as written, ``company_amount`` in the company's own currency. ``version`` grows with each change of the
     document. ``reversed_key``: what this credit note takes back, which counts once it is ``posted``. ``reversed``: the
-    source says that something took this one back. ``entered_at`` is when it came to stand as it does.
+    source says that something took this one back. ``entered_at`` is when it came to stand as it does. ``text``: what an
+    expense is said to be for. An ``ORDER`` is ``posted`` when bills that name it (``order``) come to its amount.
     """
 
     key: str
@@ -64,6 +70,7 @@ class Bill(Struct, array_like=True, gc=False, frozen=True):
     entered_at: int = 0
     event_id: str = ""
     address: str | None = None
+    text: str | None = None
 
 
 class Verdict(NamedTuple):
@@ -143,18 +150,27 @@ _OTHER_YEARS = (-1.5, "They are of different years, and numbering may begin anew
 _AGAIN, _OFTEN = 0.5, 0.6
 """What it says that an amount is usual: at all, and by the logarithm of how often of late."""
 _NEAR = (0.0, "The document dates are days apart.")
+_CLAIMED_NEAR = (1.5, "The document dates are days apart.")
 _COMPANIES = (-0.5, "They are in different companies.")
 _COMPANIES_TOO = (-2.5, "They are in different companies.")
 _PERIODS = frozenset((7, 14, *range(28, 32), *range(59, 63), *range(90, 93)))
+_WORDS, _WORDS_OF_A_NAME, _SHORTEST_NAME = 8, 4, 4
 _PROMPTLY = 15  # days in which most bills are entered
 REFUND = "in_refund"
+_BESIDE = frozenset({EXPENSE, ORDER})
 
 
 def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Context = ALONE) -> Verdict | None:
     """Weigh two bills. None when they are no candidates. Symmetrical."""
     if one.key == other.key or one.reversed_key == other.key or other.reversed_key == one.key or context.settled:
         return None
-    if (one.document_type == REFUND) != (other.document_type == REFUND):
+    claimed = False
+    if one.document_type != other.document_type:
+        types = one.document_type, other.document_type
+        if REFUND in types or ORDER in types:
+            return None
+        claimed = EXPENSE in types
+    elif one.document_type in _BESIDE:
         return None
     amount = like.compare_amounts(
         one.amount, other.amount, one.currency == other.currency, settings.amount_tolerance, one.net, other.net
@@ -180,6 +196,8 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     if not same_reference and amount != like.EQUAL and not nearly:
         return None
     party = _party(one, other)
+    if party is None and claimed:
+        party = _named(one, other)
     if party is None:
         return None
     found = [
@@ -197,7 +215,10 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
         date = like.FAR  # entered a year apart too: numbering begins anew
     if date == like.FAR and (amount == like.EQUAL or same_reference) and _dated_on_entry(one, other):
         date = _ENTERED
-    found.append(_DATE[date] if same_reference or date != like.NEAR else _NEAR)
+    if same_reference or date != like.NEAR:
+        found.append(_DATE[date])
+    else:
+        found.append(_CLAIMED_NEAR if claimed else _NEAR)
     if date in (like.FAR, like.SWAPPED, _ENTERED):
         if reference == like.EXACT and like.structured(one.reference or ""):
             found.append(_STRUCTURED)
@@ -207,7 +228,7 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
         found.append(_PROMPT)
     if date in (like.FAR, _ENTERED) and like.other_year(one.date, other.date):
         found.append(_OTHER_YEARS)
-    if not same_reference and date in (like.SAME, like.NEAR):
+    if not same_reference and date in (like.SAME, like.NEAR) and not claimed:
         late = next((weight for days, weight in (_LATER if reference in _UNTELLING else _LATELY) if gap > days), 0.0)
         if late > 0:
             found.append((late, "They are dated alike, but one was entered weeks after the other."))
@@ -301,6 +322,26 @@ def _sisters(one: Bill, other: Bill) -> tuple[float, str] | None:
     if one.name and other.name and like.bare_name(one.name) == like.bare_name(other.name):
         return -4.0, "Two vendors with one name, but different tax numbers."
     return None
+
+
+def _named(one: Bill, other: Bill) -> tuple[float, str] | None:
+    """Whether the expense among two says that it was paid to whoever sent the other."""
+    expense, bill = (one, other) if one.document_type == EXPENSE else (other, one)
+    if bill.name and like.bare_name(bill.name) in firms_named(expense):
+        return -0.5, "The expense names the vendor."
+    return None
+
+
+def firms_named(expense: Bill) -> Iterator[str]:
+    """Names of firms that an expense may mean: its vendor's, and up to four words in a row of what it was for."""
+    if expense.name:
+        yield like.bare_name(expense.name)
+    words = like.words_of(expense.text or "")[:_WORDS]
+    for begin in range(len(words)):
+        for end in range(begin + 1, min(begin + _WORDS_OF_A_NAME, len(words)) + 1):
+            name = " ".join(words[begin:end])
+            if len(name) >= _SHORTEST_NAME:
+                yield name
 
 
 def _rule(one: Bill, other: Bill, reference: str, context: Context) -> str:

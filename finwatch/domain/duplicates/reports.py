@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from finwatch.domain.duplicates.book import DISMISSED, RETRACTED, Said
+from finwatch.domain.duplicates.evidence import EXPENSE, Bill
 from finwatch.domain.findings import DUPLICATES
 from finwatch.domain.identity import parse_document_key
 from finwatch.domain.policy import DuplicatesSection
 from finwatch.domain.records import Finding
 
+LINE = "#"
+"""Between an expense report's document key and its line, in the key of an expense."""
 _TITLES = {
-    "split": "Several bills are together an earlier one",
+    "split": "Several bills are together an earlier one, or an order",
     "after_credit_note": "A bill that was credited came again",
     "vendor_alias": "Two bills of two vendor records look like one",
     "across_companies": "Two bills in two companies look like one",
-    "across_types": "A bill and a receipt look like one",
+    "across_types": "A bill and a receipt, or an expense, look like one",
 }
 
 
@@ -26,7 +29,7 @@ def finding(said: Said, settings: DuplicatesSection, policy: str) -> Finding:
     """The finding of a group, the bill entered last first. At risk is that bill's amount; of a split the whole's."""
     standing, bills = said.standing, said.bills
     risk = bills[-1] if standing.rule == "split" else bills[0]
-    source, entity, _ = parse_document_key(bills[0].key)
+    source, entity, _ = parse_document_key(document_of(bills[0]))
     reasons, latest = list(standing.reasons), 0
     if standing.status == RETRACTED:
         reasons.append("Withdrawn: one of them was cancelled, reversed, deleted or corrected.")
@@ -40,7 +43,7 @@ def finding(said: Said, settings: DuplicatesSection, policy: str) -> Finding:
         DUPLICATES,
         standing.rule,
         severity(said, settings),
-        [bill.key for bill in bills],
+        [document_of(bill) for bill in bills],
         source,
         entity,
         bills[0].company,
@@ -59,6 +62,11 @@ def finding(said: Said, settings: DuplicatesSection, policy: str) -> Finding:
         max(standing.opened, latest, *(bill.entered_at for bill in bills)),
         None if risk.company_amount is None else abs(risk.company_amount),  # Odoo signs it by the money's direction
     )
+
+
+def document_of(bill: Bill) -> str:
+    """The document key of what was compared: an expense is told apart from the others of its report."""
+    return bill.key.partition(LINE)[0] if bill.document_type == EXPENSE else bill.key
 
 
 def severity(said: Said, settings: DuplicatesSection) -> str:

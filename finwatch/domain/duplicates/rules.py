@@ -69,8 +69,9 @@ RULES = book(
     _rule(
         "split",
         "Two to four bills of a vendor, entered within days of one another, are together an earlier one: under its "
-        "number or order, without a reference, or written otherwise than the vendor writes.",
-        _PAPER,
+        "number or order, without a reference, or written otherwise than the vendor writes. Those that do not name an "
+        "order may also come to that order: more surely when other bills have come to it.",
+        (*_PAPER, "purchase_order: name, amount, vendor"),
         (*_WEIGHT, "duplicates.split_window_days"),
         "Together the later bills are the earlier one.",
         "INV-417 of 1,000, then INV-417/2 of 700 and INV-417/3 of 300.",
@@ -85,8 +86,10 @@ RULES = book(
     ),
     _rule(
         "across_types",
-        "The same paper was entered as a bill and as a receipt.",
-        _PAPER,
+        "The same paper was entered as a bill and as a receipt, or an employee claims it as an expense: then the "
+        "amount is the same, the date is the same or days apart, and the expense is of the bill's vendor or its text "
+        "has the vendor's name in it. Expenses are compared once they are submitted, and not with one another.",
+        (*_PAPER, "expense_report: amount, date, text and vendor of each expense"),
         _NEAR,
         "One is a bill, the other an expense or a receipt.",
         "INV-2026-00417 is entered as a bill and as a purchase receipt.",

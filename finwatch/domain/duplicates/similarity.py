@@ -207,10 +207,15 @@ def _year(digits: str) -> bool:
     return (len(digits) == 4 and int(digits) in _YEARS) or (len(digits) == 2 and 2000 + int(digits) in _YEARS)
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text without case and punctuation."""
+    return _WORDS.findall(normalize("NFKC", text).casefold().replace(".", ""))
+
+
 @lru_cache(maxsize=16_384)
 def bare_name(name: str) -> str:
     """A firm's name without case, punctuation and legal form; as it is when nothing else would be left."""
-    words = _WORDS.findall(normalize("NFKC", name).casefold().replace(".", ""))
+    words = words_of(name)
     return " ".join([word for word in words if word not in _LEGAL_FORMS] or words)
 
 

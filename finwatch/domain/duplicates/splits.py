@@ -1,4 +1,4 @@
-"""Splits: two to four bills that are together an earlier one.
+"""Splits: two to four bills that are together an earlier one, or an order that they do not name.
 
 What is told is a function of the bills alone, in whatever order they came: of each bill the best of its splits, where
 the most telling wins, then the one of fewest parts, then the one entered first. The same parts are told of one bill
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import similarity as like
-from finwatch.domain.duplicates.evidence import REFUND, Bill, Verdict
+from finwatch.domain.duplicates.evidence import EXPENSE, ORDER, REFUND, Bill, Verdict
 from finwatch.domain.duplicates.references import shape
 from finwatch.domain.policy import DuplicatesSection
 
@@ -23,6 +23,7 @@ Group = tuple[str, ...]
 _Part = tuple[Bill, int]
 """A bill and its amount in cents."""
 _PARTS = 4
+_NO_PART = frozenset({REFUND, EXPENSE})
 _OFTEN = 6  # so many more within the window: amounts add up by chance
 _CHOICE = 12  # bills that are tried as parts of one: those whose references tell, then those that came first
 _RELATED = frozenset({like.EXACT, like.NORMALISED, like.SUFFIXED, like.PREFIXED})
@@ -31,7 +32,7 @@ _RELATED = frozenset({like.EXACT, like.NORMALISED, like.SUFFIXED, like.PREFIXED}
 def splits(bills: Iterable[Bill], settings: DuplicatesSection) -> dict[Group, Verdict]:
     """The best split of each bill that has one, by the keys of the whole and its parts."""
     best: list[_Split] = []
-    ordered = sorted((b for b in bills if b.document_type != REFUND), key=_age)
+    ordered = sorted((b for b in bills if b.document_type not in _NO_PART), key=_age)
     cents = [_cents(bill) for bill in ordered]
     for at, whole in enumerate(ordered):
         parts = [
@@ -61,7 +62,7 @@ def gathered_splits(
 ) -> dict[Group, Verdict]:
     """Splits into bills that share nothing with the whole but the vendor: written alike, or all without a reference.
 
-    ``wholes``: the vendor's bills of an amount (in cents) and a currency. None of what comes so often within
+    ``wholes``: the vendor's bills and orders of an amount (in cents) and a currency. None of what comes so often within
     ``split_window_days`` that amounts add up by chance.
     """
     ordered = sorted(
@@ -85,6 +86,7 @@ def gathered_splits(
                         or whole.document_type == REFUND
                         or not 0 <= begun - whole.created_at <= settings.entry_window_days * DAY
                         or (whole.order and all(bill.order == whole.order for bill in chosen))  # they meet under that
+                        or (whole.document_type == ORDER and _is_billed_by(whole, chosen))
                     ):
                         continue
                     kinds = [_kind(bill, whole, settings) for bill in chosen]
@@ -100,6 +102,11 @@ class _Split(NamedTuple):
     verdict: Verdict
     whole: Bill
     parts: tuple[Bill, ...]
+
+
+def _is_billed_by(order: Bill, parts: Sequence[Bill]) -> bool:
+    """Whether bills name an order, or are as old as it: then they are what it asked for."""
+    return any(bill.order == order.order or bill.created_at <= order.created_at for bill in parts)
 
 
 def _told(best: Iterable[_Split]) -> dict[Group, Verdict]:
@@ -167,7 +174,13 @@ def _cents(bill: Bill) -> int:
 
 
 def _verdict(whole: Bill, parts: tuple[Bill, ...], kinds: list[str]) -> Verdict:
-    found = [(0.0, "Same vendor."), (0.0, "Together the later bills are the earlier one.")]
+    order = whole.document_type == ORDER
+    found = [(0.0, "Same vendor.")]
+    found.append(
+        (0.0, "Together the bills come to an order that they do not name.")
+        if order
+        else (0.0, "Together the later bills are the earlier one.")
+    )
     found.append((0.0, "They came within days of one another."))
     related = sum(kind in _RELATED for kind in kinds)
     if related == len(parts):
@@ -175,8 +188,10 @@ def _verdict(whole: Bill, parts: tuple[Bill, ...], kinds: list[str]) -> Verdict:
     elif related:
         found.append((0.85, "Some of their references are the earlier one's, or that with something after it."))
     else:
-        if all(kind == like.MISSING for kind in kinds):
+        if all(kind == like.MISSING for kind in kinds) and not (order and any(part.reference for part in parts)):
             found.append((0.8, "They have no reference of their own."))
+        elif order:
+            found.append((-0.6, "Each has a reference of its own."))
         elif _written(whole) not in {_written(part) for part in parts}:
             found.append((0.8, "Their references are written otherwise than the earlier one's."))
         else:
@@ -189,6 +204,10 @@ def _verdict(whole: Bill, parts: tuple[Bill, ...], kinds: list[str]) -> Verdict:
                 found.append((-1.5, "One of them is dated before the earlier one."))
         if whole.amount is not None and whole.amount % 10 == 0:
             found.append((-0.7, "It is a round amount."))
+    if order and whole.posted:
+        found.append((1.0, "Other bills come to the order already."))
+    elif order:
+        found.append((-0.4, "No other bills come to the order."))
     if whole.order:
         orders = {part.order for part in parts}
         if orders == {whole.order}:

@@ -13,7 +13,9 @@ from producers.odoo.values import Row, day, moment, number, ref, ref_name, text
 LINE = Child(
     model="hr.expense",
     parent="sheet_id",
-    fields=Fields(("sheet_id", "product_id", "name", "quantity", "total_amount", "date", "write_date")),
+    fields=Fields(
+        ("sheet_id", "product_id", "name", "quantity", "total_amount", "date", "write_date"), {18: ("vendor_id",)}
+    ),
 )
 
 
@@ -27,6 +29,8 @@ def line(row: Row) -> dict[str, Any]:
         "quantity": number(row, "quantity"),
         "total": number(row, "total_amount"),
         "date": day(row, "date"),
+        "vendor_id": ref(row, "vendor_id"),  # from 18 on
+        "vendor_name": ref_name(row, "vendor_id"),
     }
 
 
@@ -123,6 +127,7 @@ MAPPING_19 = Mapping(
             "quantity",
             "total_amount",
             "date",
+            "vendor_id",
             "approval_date",
             "company_id",
             *STAMPS,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finwatch.domain.duplicates.references import reference
-from finwatch.domain.events import Bill, Feedback, RelationFact
+from finwatch.domain.events import Bill, Event, ExpenseLine, Feedback, RelationFact
 from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Finding, Kpi, Relation
 from finwatch.runtime.policies import packaged_policy
@@ -21,7 +21,8 @@ from finwatch.runtime.topics import FINDING, RELATION
 from streams.agents.registry import relations_stage
 from streams.agents.replay import Replay
 from streams.stage import InvalidEvent
-from tests.unit.agents.world import POLICIES, at, bill, day, documents, relate
+from tests.unit.agents import world
+from tests.unit.agents.world import POLICIES, at, bill, day, documents, expense, relate
 
 # Vendors and papers that the tests need often.
 OTHER_VENDOR = {"partner_id": "80", "commercial_partner_id": "8"}
@@ -320,6 +321,140 @@ def test_facts_of_earlier_versions_are_passed_over_and_bad_ones_are_dead_letters
             relate(replay, [bad])
 
 
+# -- against expenses and orders --
+
+
+def claimed(text: str | None = None, *more: ExpenseLine, amount: str = "1234.56", **fields: Any) -> Event:
+    """A submitted report with a taxi, and an expense of 1,234.56 on the bill's day."""
+    line = {"date": day("2026-03-01"), "label": text} | fields.pop("line", {})
+    total = int(Decimal(amount) * 10**6)
+    lines = [ExpenseLine("1", "Taxi", 20_000_000, day("2026-02-03")), ExpenseLine("2", total=total, **line), *more]
+    return expense(
+        "5", fields.pop("when", "2026-03-20 10:00"), **{"state": "submit", "currency": "EUR", "lines": lines, **fields}
+    )
+
+
+def met(*events: Event, backwards: bool = False) -> Replay:
+    """The relations stage after what the documents stage made of the events, topic by topic."""
+    replays: dict[str, Replay] = {}
+    for event in events:
+        replays.setdefault(event.entity, documents(event.entity)).feed([event])
+    facts = [fact for replay in replays.values() for fact in sent(replay)]
+    return relate(documents(), sorted(facts, key=lambda fact: fact.observed_at, reverse=backwards))
+
+
+BILLED = bill(
+    "1", "2026-03-02 10:00", reference="INV-417", amount_total=Decimal("1234.56"), vendor_name="North Steel NV"
+)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        claimed("Beams, north steel (Ghent)"),
+        claimed(line={"vendor_name": "NORTH STEEL"}),
+        claimed(line={"vendor_id": "7", "vendor_name": "whoever"}),
+        claimed("North Steel", line={"date": day("2026-03-04")}),
+    ],
+)
+def test_an_expense_of_an_employee_for_a_bill_of_the_vendor(one: Event) -> None:
+    for backwards in (False, True):
+        (finding,) = last(met(BILLED, one, backwards=backwards).outputs(FINDING))
+        assert (finding.rule, finding.status) == ("across_types", "open")
+        assert set(finding.document_keys) == {"odoo:expense_report:5", "odoo:bill:1"}
+        assert finding.amount_at_risk == Decimal("1234.56")
+    refused = msgspec.structs.replace(one, state="cancel", event_id="f" * 32, occurred_at=at("2026-03-25 10:00"))
+    (finding,) = last(met(BILLED, one, refused).outputs(FINDING))
+    assert (finding.status, finding.version) == ("retracted", 2)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        claimed("Beams"),  # of nobody's that is known
+        claimed("North Steel", amount="1234.50"),
+        claimed("North Steel", line={"date": day("2026-02-10")}),
+        claimed("North Steel", state="draft"),
+        claimed("North Steel", currency="USD"),
+    ],
+)
+def test_an_expense_that_is_none_of_the_vendor_s_bills(one: Event) -> None:
+    assert met(BILLED, one).outputs(FINDING) == []
+
+
+def test_expenses_are_not_compared_with_one_another_and_can_be_dismissed() -> None:
+    again = ExpenseLine("3", "North Steel", 1_234_560_000, day("2026-03-01"))
+    one = claimed("North Steel", again)
+    related = met(one, BILLED)
+    assert len(last(related.outputs(FINDING))) == 2, "each of the two with the bill"
+    replay = documents("expense_report")
+    replay.feed([claimed("North Steel", created_at=at("2026-03-19 10:00"))])
+    bills = documents()
+    bills.feed([BILLED])
+    (finding,) = last(relate(bills, [*sent(bills), *sent(replay)]).outputs(FINDING))
+    assert finding.entity == "expense_report"
+    replay.stage.apply(replay.view, feedback(finding), 9)
+    (now,) = last(relate(bills, [*sent(bills), *sent(replay)]).outputs(FINDING))
+    assert (now.status, now.finding_id) == ("dismissed", finding.finding_id)
+
+
+def parts(**fields: Any) -> list[Bill]:
+    """Two bills of 700.10 and 300, without a reference and an order."""
+    return [
+        bill(
+            str(n), f"2026-03-1{n} 10:00", created_at=at(f"2026-03-1{n} 09:00"), amount_total=Decimal(amount),
+            **{"reference": None, "origin": None, **fields},
+        )
+        for n, amount in ((2, "700.10"), (3, "300"))
+    ]  # fmt: skip
+
+
+def ordered(**fields: Any) -> Event:
+    body = {
+        "state": "purchase", "partner_id": "7", "amount_total": Decimal("1000.10"), "currency": "EUR", "name": "P0007",
+    }  # fmt: skip
+    return world.order("7", fields.pop("when", "2026-03-02 10:00"), **{**body, **fields})
+
+
+def test_bills_that_come_to_an_order_they_do_not_name() -> None:
+    for backwards in (False, True):
+        (finding,) = last(met(ordered(), *parts(), backwards=backwards).outputs(FINDING))
+        assert (finding.rule, finding.status, finding.amount_at_risk) == ("split", "open", Decimal("1000.10"))
+        assert finding.document_keys == ["odoo:bill:3", "odoo:bill:2", "odoo:purchase_order:7"]
+        assert "Together the bills come to an order that they do not name." in finding.reasons
+    assert "No other bills come to the order." in finding.reasons
+    halves = [
+        bill(str(n), "2026-03-05 10:00", reference=f"R-{n}00", origin="P0007", amount_total=Decimal("500.05"))
+        for n in (8, 9)
+    ]
+    (surer,) = [one for one in last(met(ordered(), *halves, *parts()).outputs(FINDING)) if one.rule == "split"]
+    assert "Other bills come to the order already." in surer.reasons
+    assert surer.score is not None
+    assert finding.score is not None
+    assert surer.score > finding.score
+    cancelled = ordered(when="2026-03-20 10:00", state="cancel")
+    (finding,) = last(met(ordered(), *parts(), cancelled).outputs(FINDING))
+    assert finding.status == "retracted"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [ordered(), *parts(origin="P0007")],  # deliveries of the order
+        [ordered(), *parts(origin="P0009")],
+        [ordered(state="draft"), *parts()],
+        [ordered(partner_id="8"), *parts()],
+        [ordered(currency="USD"), *parts()],
+        [ordered(amount_total=Decimal("1000.20")), *parts()],
+        [ordered(created_at=at("2026-03-14 10:00")), *parts()],
+        [ordered(), *parts(reference="R-9")],
+        [ordered(), parts()[0]],
+    ],
+)
+def test_bills_that_come_to_no_order(events: list[Event]) -> None:
+    assert [one for one in last(met(*events).outputs(FINDING)) if one.rule == "split"] == []
+
+
 # -- what people think of a finding --
 
 
@@ -496,11 +631,26 @@ references = st.sampled_from(["R-1007", "r 1007", "R-10007", "R-1070", "R1OO7", 
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Bill | Feedback]:
-    """A handful of bills, each seen a few times: corrected, cancelled, credited, split, moved between vendors."""
-    found: list[Bill | Feedback] = []
+def histories(draw: st.DrawFn) -> list[Event]:
+    """A handful of bills, each seen a few times: corrected, cancelled, credited, split, moved between vendors; an order
+    that they may come to, and an employee's expenses.
+    """
+    found: list[Event] = []
     for n in range(draw(st.integers(3, 14))):
         record = str(draw(st.integers(1, 5)))
+        when, other = f"2026-03-{n + 10:02d} 10:00", draw(st.integers(0, 7))
+        if other == 0:
+            state = draw(st.sampled_from(["purchase", "purchase", "cancel"]))
+            total = Decimal(draw(st.sampled_from([300, 400])))
+            found.append(ordered(when=when, state=state, amount_total=total, name="P1"))
+            continue
+        if other == 1:
+            line = {"vendor_id": draw(st.sampled_from([None, "7", "8"])), "vendor_name": "North"}
+            state = draw(st.sampled_from(["submit", "approve", "cancel"]))
+            found.append(
+                claimed("Taxi", amount=draw(st.sampled_from(["100", "200"])), line=line, state=state, when=when)
+            )
+            continue
         fields: dict[str, Any] = {"state": draw(st.sampled_from(["draft", "posted", "posted", "cancel"]))}
         fields["amount_total"] = Decimal(draw(st.sampled_from([100, 100, 200, 300])))
         fields["commercial_partner_id"] = draw(st.sampled_from(["7", "7", "8"]))
@@ -508,7 +658,7 @@ def histories(draw: st.DrawFn) -> list[Bill | Feedback]:
         fields["vendor_name"] = draw(st.sampled_from([None, "North NV", "North"]))
         fields["invoice_date"] = day("2026-03-01") + draw(st.sampled_from([0, 0, 3, 31]))
         fields["origin"] = draw(st.sampled_from([None, "P1"]))
-        fields["created_at"] = at(f"2026-03-0{record} 09:00")
+        fields["created_at"] = at(f"2026-03-0{int(record) + 2} 09:00")
         if draw(st.integers(0, 5)) == 0:
             fields["move_type"] = "in_refund"
             fields["reversed_key"] = draw(st.sampled_from([None, "odoo:bill:1", "odoo:bill:2"]))
@@ -519,7 +669,7 @@ def histories(draw: st.DrawFn) -> list[Bill | Feedback]:
 @settings(deadline=None, max_examples=40)
 @given(histories(), st.integers(1, 4), st.data())
 def test_any_order_and_any_partitions_end_in_the_same_findings(
-    events: list[Bill], partitions: int, data: st.DataObject
+    events: list[Event], partitions: int, data: st.DataObject
 ) -> None:
     replay = documents()
     replay.feed(events)
@@ -574,7 +724,7 @@ def test_a_pair_opens_when_the_later_bill_was_entered_whenever_the_two_meet() ->
 
 @settings(deadline=None, max_examples=20)
 @given(histories(), st.integers(0, 40))
-def test_a_restart_anywhere_changes_nothing(events: list[Bill], where: int) -> None:
+def test_a_restart_anywhere_changes_nothing(events: list[Event], where: int) -> None:
     replay = documents()
     replay.feed(events)
     facts = [msgspec.convert(msgspec.to_builtins(fact), RelationFact) for fact in sent(replay)]

@@ -128,13 +128,35 @@ def test_duplicates_are_labelled_and_there_are_no_others(version: str) -> None:
     found = {tuple(sorted(ids)) for ids in groups.values() if len(ids) > 1}
     exact = labels(company, LabelKind.EXACT_DUPLICATE)
     near = labels(company, LabelKind.NORMALISED_DUPLICATE)
-    assert found == {tuple(sorted(label.ids)) for label in exact + near}
+    sister = labels(company, LabelKind.SISTER_DUPLICATE)
+    assert found == {tuple(sorted(label.ids)) for label in exact + near + sister}
     table = rows(company, "account.move")
     for label in exact + near:
         copy, original = (table[i] for i in label.ids)
         assert (copy["ref"] == original["ref"]) is (label.kind is LabelKind.EXACT_DUPLICATE)
         assert copy["amount_total"] == original["amount_total"]
         assert copy["create_uid"] != original["create_uid"]
+
+
+def test_copies_with_a_slip_for_another_record_and_for_a_sister_company_are_what_they_say() -> None:
+    company = finished()
+    table, partners = rows(company, "account.move"), rows(company, "res.partner")
+    kinds = (LabelKind.FUZZY_DUPLICATE, LabelKind.ALIAS_DUPLICATE, LabelKind.SISTER_DUPLICATE)
+    for kind in kinds:
+        assert labels(company, kind)
+        for label in labels(company, kind):
+            copy, original = (table[i] for i in label.ids)
+            assert (copy["amount_total"], copy["invoice_date"]) == (original["amount_total"], original["invoice_date"])
+            assert (copy["ref"] != original["ref"]) is (kind is LabelKind.FUZZY_DUPLICATE)
+            assert sorted(copy["ref"]) == sorted(original["ref"])
+            assert (copy["partner_id"] != original["partner_id"]) is (kind is LabelKind.ALIAS_DUPLICATE)
+            assert partners[copy["partner_id"]]["vat"] == partners[original["partner_id"]]["vat"]
+            assert (copy["company_id"] != original["company_id"]) is (kind is LabelKind.SISTER_DUPLICATE)
+    accounts = rows(company, "res.partner.bank")
+    [shared] = labels(company, LabelKind.SHARED_ACCOUNT)
+    one, other = (accounts[i] for i in shared.ids)
+    assert one["sanitized_acc_number"] == other["sanitized_acc_number"]
+    assert partners[one["partner_id"]]["vat"] != partners[other["partner_id"]]["vat"]
 
 
 def test_price_mismatches_are_labelled_and_there_are_no_others() -> None:
