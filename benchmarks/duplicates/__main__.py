@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.duplicates import baselines, detector
+from benchmarks.duplicates import baselines, counterparts, detector
 from benchmarks.duplicates.bills import DUPLICATE_KINDS, Parameters, make
 from benchmarks.duplicates.judge import Figures, judge
 from finwatch.runtime.policies import packaged_policy
@@ -32,16 +32,18 @@ def main() -> int:
     given = parser.parse_args()
     world = make(Parameters(given.bills, given.seed, given.duplicates, given.near_misses, given.companies))
     settings = packaged_policy("default").document.duplicates
-    done = detector.run(world, settings)
+    beside = counterparts.make(world, given.seed)
+    done = detector.run(world, beside, settings)
     table: dict[str, Figures] = {
-        "finwatch": judge(world, done.found, settings.report_at),
+        "finwatch": judge(world, done.found, settings.report_at, beside.orders),
         "Odoo's rule": judge(world, baselines.odoo(world)),
         "Celonis' patterns": judge(world, baselines.celonis(world)),
     }
     duplicates = sum(case.duplicate for case in world.cases)
     misses = len(world.cases) - duplicates
     print(f"{len(world.bills)} bills, {len(world.vendors)} vendors, seed {given.seed}: {duplicates} duplicate cases,")
-    print(f"{misses} near-miss cases ({misses / len(world.cases):.0%} of what was made to look suspicious)\n")
+    print(f"{misses} near-miss cases ({misses / len(world.cases):.0%} of what was made to look suspicious),")
+    print(f"{len(beside.claims)} honest expenses, {len(beside.claimed)} of a bill, {len(beside.orders)} orders\n")
     print(f"{'':24}" + "".join(f"{name:>20}" for name in table))
     rows: list[tuple[str, list[Any]]] = [
         ("findings", [f.findings for f in table.values()]),

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from benchmarks.duplicates.baselines import Found
 from benchmarks.duplicates.bills import World
+from benchmarks.duplicates.counterparts import Claim, Counterparts, Order
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duplicates import evidence
 from finwatch.domain.duplicates.blocks import AMOUNT, VENDOR
@@ -53,13 +54,16 @@ class Shelf:
         self.rows.pop(key, None)
 
 
-def run(world: World, settings: DuplicatesSection, least: float = 0.2) -> Run:
+def run(world: World, beside: Counterparts, settings: DuplicatesSection, least: float = 0.2) -> Run:
     """All groups that score ``least`` or more at the end. A split by its bills, the others by their pair."""
     shelf = Shelf()
     books = {side: Book(shelf, "world", side, settings, least) for side in (VENDOR, AMOUNT)}
     standing: dict[tuple[str, ...], tuple[float, str]] = {}
-    entered = []
+    entered = [_order(order) for order in beside.orders] + [_claim(claim) for claim in beside.claims]
     for bill in world.bills:
+        if bill.key in beside.claimed:
+            entered.append(_claim(beside.claimed[bill.key]))
+            continue
         vendor = world.vendors[bill.vendor]
         entered.append(
             Fact(
@@ -84,9 +88,11 @@ def run(world: World, settings: DuplicatesSection, least: float = 0.2) -> Run:
                 True,
             )
         )
+    entered.sort(key=lambda fact: fact.bill.created_at)  # as it is: those of one day stay in their order
     begin = time.process_time()
     for fact in entered:
-        for book in books.values():
+        vendor_side, amount_side = fact.bill.vendor is not None, fact.bill.document_type != evidence.ORDER
+        for book in [books[VENDOR]] * vendor_side + [books[AMOUNT]] * amount_side:
             for said in book.take(fact) or ():
                 group = said.standing.keys
                 if said.standing.status == RETRACTED:
@@ -104,3 +110,21 @@ def run(world: World, settings: DuplicatesSection, least: float = 0.2) -> Run:
         sum(book.dropped for book in books.values()),
         size,
     )
+
+
+def _claim(claim: Claim) -> Fact:
+    amount = Decimal(claim.amount).scaleb(-2)
+    bill = evidence.Bill(
+        claim.key, 1, claim.company, evidence.EXPENSE, claim.vendor, None, claim.date, amount, claim.currency,
+        claim.created * DAY, text=claim.text,
+    )  # fmt: skip
+    return Fact(bill, True)
+
+
+def _order(order: Order) -> Fact:
+    amount = Decimal(order.amount).scaleb(-2)
+    bill = evidence.Bill(
+        order.key, 1, order.company, evidence.ORDER, order.vendor, None, None, amount, order.currency,
+        order.created * DAY, order=order.name,
+    )  # fmt: skip
+    return Fact(bill, True)

@@ -8,10 +8,12 @@ among honest bills or near misses is wrong, also where no field could have told.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.duplicates.baselines import Found
 from benchmarks.duplicates.bills import DUPLICATE_KINDS, World
+from benchmarks.duplicates.counterparts import Order
 
 
 @dataclass(slots=True)
@@ -28,9 +30,13 @@ class Figures:
     wrong_by_kind: dict[str, int] = field(default_factory=dict)
 
 
-def judge(world: World, found: Found, threshold: float = 0.0) -> Figures:
-    """Figures of the groups that score ``threshold`` or more; the curve takes all."""
-    case_of = {bill.key: bill.case for bill in world.bills}
+def judge(world: World, found: Found, threshold: float = 0.0, orders: Sequence[Order] = ()) -> Figures:
+    """Figures of the groups that score ``threshold`` or more; the curve takes all.
+
+    An order is of its bill's case; an expense that is in no case is an honest one.
+    """
+    case_of = defaultdict(lambda: -1, {bill.key: bill.case for bill in world.bills})
+    case_of.update((order.key, order.case) for order in orders)
     total = sum(case.duplicate for case in world.cases)
 
     def right(group: tuple[str, ...]) -> int:

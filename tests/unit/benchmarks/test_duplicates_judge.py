@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from benchmarks.duplicates import baselines, detector
+from benchmarks.duplicates import baselines, counterparts, detector
 from benchmarks.duplicates.bills import DUPLICATE_KINDS, NEAR_MISS_KINDS, Parameters, World, make
 from benchmarks.duplicates.bills import _following as following
 from benchmarks.duplicates.errors import mistyped, reformatted
@@ -74,7 +74,8 @@ def test_baselines_find_what_they_describe(world: World) -> None:
 
 def test_the_detector_on_a_small_sample(world: World) -> None:
     settings = packaged_policy("default").document.duplicates
-    figures = judge(world, detector.run(world, settings).found, settings.report_at)
+    beside = counterparts.make(world, 1)
+    figures = judge(world, detector.run(world, beside, settings).found, settings.report_at, beside.orders)
     assert figures.precision >= 0.95
     assert figures.recall >= 0.85
     assert set(figures.recall_by_kind) == set(DUPLICATE_KINDS)
