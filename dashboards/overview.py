@@ -91,6 +91,30 @@ AT_A_GLANCE: tuple[Panel, ...] = (
     ),
 )
 
+_AGES = {"p50": units.Seconds, "p95": units.Seconds, "oldest": units.Seconds}
+
+
+def _ages(title: str, dimension: str, description: str) -> Panel:
+    """Ages of what waits now, one row a value of the dimension: how many, how long, and in which band they lie."""
+    return rows(
+        title,
+        Sql(
+            f"""
+            SELECT
+                value AS {dimension}, steps AS waiting, p50_seconds AS p50, p95_seconds AS p95,
+                oldest_seconds AS oldest, days_0_1 AS "0-1", days_1_3 AS "1-3", days_3_5 AS "3-5", days_5_10 AS "5-10",
+                days_over_10 AS ">10", source
+            FROM approval_ageing_by
+            WHERE dimension = '{dimension}' AND @chosen
+            ORDER BY oldest DESC, waiting DESC, value
+            LIMIT 200
+            """  # noqa: S608 - names of our own
+        ),
+        f"{description} Median, 95 of 100 and the longest by the wall clock; the bands are business days.",
+        units=_AGES,
+    )
+
+
 APPROVALS: tuple[Panel, ...] = (
     bars(
         "Waiting, by age in business days",
@@ -139,17 +163,38 @@ APPROVALS: tuple[Panel, ...] = (
         Sql(
             """
             SELECT
-                document_key AS document, entity, step, role, person, started_at AS since,
-                dateDiff('second', started_at, greatest(seen.last, started_at)) AS waited
-            FROM steps
-            INNER JOIN @last ON seen.source = steps.source
-            WHERE isNull(decided_at) AND NOT retracted AND @chosen(steps)
-            ORDER BY started_at
+                document_key AS document, step, role, person AS waits_for, asked_first, route AS because,
+                started_at AS since, wall_seconds AS waited, band AS business_days
+            FROM approval_ageing
+            WHERE @chosen
+            ORDER BY wall_seconds DESC, document_key
             LIMIT 50
             """
         ),
-        "The steps that have waited longest, at the last event of their source. People are ids.",
+        "The steps that have waited longest, at the last moment their source told of: whom they wait for now and why, "
+        "and who was asked first. People are ids.",
         units={"waited": units.Seconds},
+    ),
+    _ages("Ages, by person", "person", "Approval steps that wait now, by who has to decide now."),
+    _ages("Ages, by role", "role", "Approval steps that wait now, by the role that has to decide."),
+    _ages("Ages, by company", "company", "Approval steps that wait now, by company."),
+    _ages("Ages, by kind of document", "document_type", "Approval steps that wait now, by the kind of document."),
+    _ages("Ages, by amount", "amount_band", "Approval steps that wait now, by the policy's bands of the amount."),
+    rows(
+        "Newest decisions",
+        Sql(
+            """
+            SELECT
+                decided_at, decision, document_key AS document, step, asked_first, person AS responsible, decided_by,
+                business_seconds AS took
+            FROM steps
+            WHERE decision IN ('approved', 'rejected') AND $__timeFilter(decided_at) AND @chosen
+            ORDER BY decided_at DESC, document_key
+            LIMIT 50
+            """
+        ),
+        "Who was asked first, who was responsible at the end, and who decided; in business time.",
+        units={"took": units.Seconds},
     ),
     rows(
         "Decisions, by role",
@@ -341,6 +386,25 @@ CLOCKS: tuple[Panel, ...] = (
     ),
 )
 
+POLICIES: tuple[Panel, ...] = (
+    rows(
+        "Policies, and what stands by each",
+        Sql(
+            """
+            SELECT
+                policy_version, published_at, effective_at, author, reason, arrayStringConcat(changes, '; ') AS changes,
+                steps, clocks, exceptions, findings, last_used_at
+            FROM policy_uses
+            ORDER BY coalesce(published_at, last_used_at) DESC, policy_version
+            LIMIT 50
+            """
+        ),
+        "Each policy that was published, with what it changed and why, and how much stands as it judged it. One "
+        "without a date came with the workers. Changes are also drawn into the panels over time.",
+        width=24,
+    ),
+)
+
 PIPELINE: tuple[Panel, ...] = (
     lines(
         "Behind, streams and store",
@@ -431,6 +495,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     ("Exceptions", EXCEPTIONS),
     ("Duplicates", DUPLICATES),
     ("Service-level clocks", CLOCKS),
+    ("Policies", POLICIES),
     ("Pipeline freshness", PIPELINE),
 )
 

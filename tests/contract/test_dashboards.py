@@ -115,6 +115,7 @@ def test_rows_are_those_of_the_overview() -> None:
         "Exceptions",
         "Duplicates",
         "Service-level clocks",
+        "Policies",
         "Pipeline freshness",
     ]
 

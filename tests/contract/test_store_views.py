@@ -84,6 +84,9 @@ VIEWS = {
         "amount_band",
     }
     | {"band", "wall_seconds", "seen_at", "route"},
+    "approval_ageing_by": {"source", "dimension", "value", "steps", "p50_seconds", "p95_seconds", "oldest_seconds"}
+    | {"days_0_1", "days_1_3", "days_3_5", "days_5_10", "days_over_10", "p50_band", "p95_band", "oldest_band"},
+    "policy_uses": {"policy_version", "published_at", "reason", "changes", "steps", "clocks", "exceptions", "findings"},
     "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
     | {"capture_seconds", "publish_seconds", "store_seconds", "heartbeat_at"},
 }
@@ -245,6 +248,68 @@ def test_open_approvals_are_as_old_as_their_source_says(client: Any) -> None:
         "INSERT INTO finwatch.heartbeats (source, at, topic, partition) VALUES ('aged', '2026-03-20 09:00:00', 't', 0)"
     )
     assert client.query(asked).result_rows[0][3] == ">10", "time goes on without events"
+
+
+def test_what_waits_is_counted_by_everything_that_is_asked(client: Any) -> None:
+    """Three bills of two persons, whose ages at 14 March lie in three bands."""
+    waits = (
+        ("1", "7", "2026-03-13 09:00:00", ["2026-03-16 09:00:00"], "0-1000", 900),
+        ("2", "7", "2026-03-10 09:00:00", ["2026-03-11 09:00:00", "2026-03-13 09:00:00"], "1000-10000", 2_000),
+        ("3", None, "2026-02-02 09:00:00", [f"2026-02-{day:02} 09:00:00" for day in (3, 5, 9, 16)], None, None),
+    )
+    for number, person, since, ages, amounts, amount in waits:
+        client.command(
+            "INSERT INTO finwatch.step_states (step_id, version, document_key, source, entity, company_id, step, role, "
+            "person, started_at, amount_band, amount, currency, ages_at) VALUES ({id:String}, 1, {key:String}, 'by', "
+            "'bill', '1', 'validation', 'clerk', {person:Nullable(String)}, {since:String}, {band:Nullable(String)}, "
+            "{amount:Nullable(Int32)}, 'EUR', {ages:Array(String)})",
+            parameters={"id": f"by{number}", "key": f"by:bill:{number}", "person": person, "since": since}
+            | {"band": amounts, "amount": amount, "ages": ages},
+        )
+    client.command(
+        "INSERT INTO finwatch.step_states (step_id, version, document_key, source, entity, role, started_at, "
+        "decided_at) VALUES ('by4', 1, 'by:bill:4', 'by', 'bill', 'clerk', '2026-01-01', '2026-01-09')"  # waits no more
+    )
+    client.command(
+        "INSERT INTO finwatch.document_states (document_key, source, entity, record_id, move_type) VALUES "
+        "('by:bill:2', 'by', 'bill', '2', 'in_refund')"
+    )
+    client.command(
+        "INSERT INTO finwatch.event_log (event_id, source, observed_at) VALUES ('by', 'by', '2026-03-14 09:00:00')"
+    )
+    bands = "[days_0_1, days_1_3, days_3_5, days_5_10, days_over_10]"
+    found = client.query(
+        f"SELECT dimension, value, steps, {bands}, p50_band, oldest_band, intDiv(p50_seconds, 86400), "
+        "intDiv(p95_seconds, 86400), intDiv(oldest_seconds, 86400) FROM finwatch.approval_ageing_by WHERE source = 'by'"
+    ).result_rows
+    table = {(row[0], row[1]): tuple(row[2:]) for row in found}
+    everything = (3, [1, 0, 1, 0, 1], "3-5", ">10", 4, 40, 40)
+    assert table[("all", "all")] == table[("role", "clerk")] == table[("company", "1")] == everything
+    assert table[("person", "7")] == (2, [1, 0, 1, 0, 0], "0-1", "3-5", 1, 4, 4)
+    assert table[("person", "nobody named")][:2] == (1, [0, 0, 0, 0, 1])
+    assert table[("document_type", "bill")][0] == 2
+    assert table[("document_type", "bill in_refund")][0] == 1
+    assert {value for way, value in table if way == "amount_band"} == {"0-1000 EUR", "1000-10000 EUR", "no amount"}
+
+
+def test_a_policy_tells_what_stands_by_it(client: Any) -> None:
+    client.command(
+        "INSERT INTO finwatch.policy_log (change_id, policy, label, effective_at, published_at, reason, changes) "
+        "VALUES ('u', 'uses', 'uses@2+cd', '2026-11-22 10:00:00', '2026-11-22 09:00:00', 'why', ['clock x: taken out'])"
+    )
+    for table in ("step", "clock", "exception", "finding"):
+        for label in ("uses@1+ab", "uses@2+cd"):
+            client.command(
+                f"INSERT INTO finwatch.{table}_states ({table}_id, version, policy_version, updated_at) VALUES "
+                f"('{label}', 1, '{label}', '2026-11-22 11:00:00')"
+            )
+    columns = "policy_version, isNull(published_at), reason, changes, steps, clocks, exceptions, findings"
+    assert client.query(
+        f"SELECT {columns} FROM finwatch.policy_uses WHERE startsWith(policy_version, 'uses') ORDER BY policy_version"
+    ).result_rows == [
+        ("uses@1+ab", 1, None, [], 1, 1, 1, 1),
+        ("uses@2+cd", 0, "why", ["clock x: taken out"], 1, 1, 1, 1),
+    ]
 
 
 def test_what_is_at_risk_is_told_in_the_companys_currency(client: Any) -> None:
