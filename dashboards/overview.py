@@ -91,7 +91,7 @@ AT_A_GLANCE: tuple[Panel, ...] = (
     ),
 )
 
-_AGES = {"p50": units.Seconds, "p95": units.Seconds, "oldest": units.Seconds}
+_AGES: dict[str, str] = {"p50": units.Seconds, "p95": units.Seconds, "oldest": units.Seconds}
 
 
 def _ages(title: str, dimension: str, description: str) -> Panel:
