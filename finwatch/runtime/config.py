@@ -204,7 +204,10 @@ class WebhookSettings(_Group):
     host: str = Field("127.0.0.1", description="Loopback by default: put a proxy with TLS in front.")
     port: int = Field(8741, ge=0, le=65535, description="0: a free port, written to the log.")
     ack_seconds: float = Field(
-        5.0, gt=0, le=300, description="Time the broker has to acknowledge an event before its sender is told 503."
+        5.0,
+        gt=0,
+        le=300,
+        description="Time an event waits for a transaction, and the broker has to take it, before 503 is told.",
     )
     read_seconds: float = Field(10.0, gt=0, description="Time a sender has for the body of a request.")
     idle_seconds: float = Field(

@@ -191,8 +191,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         ("source",),
         "seconds",
     ),
-    MetricSpec("webhook_unacknowledged", "gauge", "Events that the broker has not acknowledged yet."),
-    MetricSpec("webhook_undelivered", "counter", "Events the broker did not acknowledge; their senders were told 503."),
+    MetricSpec("webhook_unacknowledged", "gauge", "Events that are not committed yet."),
+    MetricSpec("webhook_undelivered", "counter", "Events that were not committed; their senders were told 503."),
     MetricSpec("webhook_nonces", "gauge", "Nonces held to refuse replays.", ("source",)),
 )
 

@@ -106,11 +106,13 @@ def state_event(
     written_at: datetime,
     seen: Sighting,
     changes: Sequence[Mapping[str, Any]] = (),
+    returned: int = 0,
 ) -> Event:
     """The state of a document after an event. `changes`: what it changed, where that is known.
 
     Its id covers the content and when it was written: a later return to an earlier content is a new event, a second
-    read of the same one is not.
+    read of the same one is not. `returned`: how often it was told as deleted before. The source knows no stamp of its
+    coming back, so that is when it was seen: its own stamp would be older than the deletion.
     """
     entity, body, name = document.entity, document.body, source.name
     named = f"{model}/{record_id}" if entity == CUSTOM else str(record_id)  # as `record_name`, without the call
@@ -119,6 +121,7 @@ def state_event(
     content = {
         "event_id": deterministic_id(
             f"state\x1f{name}\x1f{entity}\x1f{record_id}\x1f{digest.hex()}\x1f{to_micros(written_at)}"
+            + (f"\x1f{returned}" if returned else "")
         ),
         "document_key": key,
         "source": name,
@@ -128,13 +131,13 @@ def state_event(
         "op": seen.op,
         "mode": seen.mode,
         "timeline": seen.timeline,
-        "occurred_at": written_at,
+        "occurred_at": seen.observed_at if returned else written_at,
         "observed_at": seen.observed_at,
         "actor": by,
         "correlation_id": correlation(entity, body, key),
         "source_database": source.database,
         "source_model": model,
-        "source_write_date": written_at,
+        "source_write_date": None if returned else written_at,
         "snapshot": seen.mode == "snapshot",
         # Odoo stamps all that one transaction writes with the transaction's start.
         "transaction_hint": f"write:{written_at.isoformat()[:19]}:{by or ''}",
@@ -230,18 +233,21 @@ def deleted_event(
     seen: Sighting,
     company_id: str | None = None,
     body: Mapping[str, Any] = MappingProxyType({}),
+    returned: int = 0,
 ) -> Event:
     """The deletion of a document: its last content where that is known, with op d. Odoo keeps no trace of who or when.
 
     `digest` is of its last state; `seen.observed_at` is when it was noticed missing. The id is of the state that
-    ended, so noticing it twice is one event.
+    ended, so noticing it twice is one event. `returned`: how often it was told as deleted, and came back, before.
     """
     entity = entity_of(digest)
     header = header_of(source, model, entity, record_name(model, entity, record_id), seen._replace(op="d"))
     if entity == CUSTOM:
         header["model"] = model  # what else it was may be forgotten
     content = header | {
-        "event_id": deterministic_id("deleted", source.name, entity, record_id, digest.hex()),
+        "event_id": deterministic_id(
+            "deleted", source.name, entity, record_id, digest.hex(), *([returned] if returned else ())
+        ),
         "company_id": company_id,
         "occurred_at": seen.observed_at,
         "actor": None,

@@ -31,6 +31,8 @@ from producers.odoo.values import parse_moment
 _TOPIC = {entity: entity_topic(entity) for entity in ENTITIES}
 WAITING = "waiting/"
 """Notes of reviews that wait: `waiting/<model>/<record id>/<review>` holds entity:id of the document it is about."""
+DELETED = "deleted/"
+"""Notes of records that were told as deleted: `deleted/<model>/<record id>` holds how often."""
 Encode = Callable[[str, Any], bytes]
 """(Avro full name, content by field name) -> Confluent wire format."""
 
@@ -140,7 +142,10 @@ class Publishing:
             # What it changed is for readers of changes: a snapshot tells states.
             before = self._contents.get(model, record_id) if sighting.op == "u" else None
             differing = changes(before, content) if before is not None else ()
-            state = events.state_event(source, model, record_id, document, digest, written_at, sighting, differing)
+            returned = self._deletions(model, record_id) if known is None else 0
+            state = events.state_event(
+                source, model, record_id, document, digest, written_at, sighting, differing, returned
+            )
             if record_id in self._unstamped:
                 state = state._replace(content={**state.content, "source_write_date": None})
             states.append(state)
@@ -322,14 +327,23 @@ class Publishing:
             content = self._contents.get(model, record_id)
             company, body = (None, {}) if content is None else self._restored.body(events.entity_of(digest), content)
             source = self._reader.source
-            told = [events.deleted_event(source, model, record_id, digest, sighting, company, body)]
+            # What only somebody else holds is told once more under one id, however often that is asked for.
+            times, own = self._deletions(model, record_id), hashes.get(record_id) is not None
+            told = [
+                events.deleted_event(source, model, record_id, digest, sighting, company, body, times if own else 0)
+            ]
             self._withdraw(told, model, f"{WAITING}{model}/{record_id}/", sighting)
             self._publish(told)
+            memory.put_note(f"{DELETED}{model}/{record_id}", str(times + own or 1).encode())
             hashes.forget(record_id)
             memory.stamps[model].forget(record_id)
             self._contents.forget(model, record_id)
         self.settle(force=True)
         return self._figures.published - before
+
+    def _deletions(self, model: str, record_id: int) -> int:
+        """How often a record was told as deleted: a right that was away for a while, or a row put back, undoes it."""
+        return int(self._memory.note(f"{DELETED}{model}/{record_id}") or 0)
 
     def heartbeats(self, complete: Iterable[Mapping], at: datetime) -> None:
         """Tell every partition of each wholly read entity that nothing up to `at` is missing but late commits."""

@@ -84,7 +84,7 @@ async def _serve(
         return Health(ready and deliveries.last_failure is None, {"registry": ready, "broker": deliveries.last_failure})
 
     listener = Listener(ingress, connections=of_webhook.connections, idle_seconds=of_webhook.idle_seconds)
-    runner = web.ServerRunner(listener, shutdown_timeout=of_webhook.ack_seconds + of_webhook.read_seconds + 1)
+    runner = web.ServerRunner(listener, shutdown_timeout=2 * of_webhook.ack_seconds + of_webhook.read_seconds + 1)
     await runner.setup()
     server: HealthServer | None = None
     fetching = threading.Event()

@@ -8,7 +8,7 @@ The order is the guarantee:
 5. rate: 429. After the signature, so that nobody without a key can use up a sender's share
 6. replay: 409 when an event with this nonce was acknowledged; the nonce is taken
 7. JSON, schema, mapping: 400; not wanted: 204
-8. the broker: 503 until it acknowledges
+8. the broker: 503 when the event is not in the log and will not be; no answer at all while nobody can say
 9. the nonce is remembered, then 202
 """
 
@@ -28,7 +28,7 @@ from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.topics import HINTS
 from producers.hints import encode_hint
-from producers.webhook.delivery import RETRY_AFTER, Deliveries
+from producers.webhook.delivery import RETRY_AFTER, Deliveries, Untold
 from producers.webhook.errors import Refused
 from producers.webhook.events import Mapper, TransitionRecord, parse_json, read_hint
 from producers.webhook.hooks import Hooks, OdooHook, SignedHook
@@ -82,7 +82,10 @@ class Ingress:
         self._second, self._date = 0, b""
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
-        """The answer to a request; never raises for anything a sender can do."""
+        """The answer to a request; never raises for anything a sender can do.
+
+        A process that ends before the fate of an event is known closes the connection instead.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         path, _, _ = request.raw_path.partition("?")
@@ -95,6 +98,11 @@ class Ingress:
             response = await self._judge(known, token, request)
         except Refused as refused:
             response = refusal(refused)
+        except Untold:
+            # Any status would say more than is known: the connection ends without one.
+            if request.transport is not None:
+                request.transport.abort()
+            return refusal(Refused(503, "stopped", RETRY_AFTER))
         except Exception as error:  # a fault of ours: named without its message, which may quote a payload
             frame = error.__traceback__
             while frame is not None and frame.tb_next is not None:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from prometheus_client import generate_latest
 
 from finwatch.runtime.clock import SystemClock
@@ -222,25 +222,36 @@ def ingress(bootstrap: str, folder: Path, hooks: str = HOOKS, **webhook: Any) ->
 
 
 def records(bootstrap: str, topic: str) -> list[tuple[str, bytes]]:
-    """All records of a topic as key and value."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "check", "enable.auto.commit": False})
+    """All committed records of a topic as key and value."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "check",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+    )
     found: list[tuple[str, bytes]] = []
     try:
         partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number))[1] for number in partitions}
-        left = {number: end for number, end in ends.items() if end}
-        consumer.assign([TopicPartition(topic, number, 0) for number in left])
+        left = set(partitions)
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         deadline = time.monotonic() + 60
         while left:
             assert time.monotonic() < deadline, "the topic could not be read to its end"
             message = consumer.poll(1)
-            if message is None or message.error() is not None:
+            if message is None:
                 continue
-            key, value, partition, offset = message.key(), message.value(), message.partition(), message.offset()
-            assert key is not None and value is not None and partition is not None and offset is not None
+            error = message.error()
+            if error is not None:
+                # The end of what is committed, which a transaction's own end may stand behind.
+                if error.code() == KafkaError._PARTITION_EOF:
+                    left.discard(message.partition())
+                continue
+            key, value = message.key(), message.value()
+            assert key is not None and value is not None
             found.append((key.decode(), value))
-            if offset + 1 >= ends[partition]:
-                left.pop(partition, None)
     finally:
         consumer.close()
     return found

@@ -78,7 +78,7 @@ def test_the_same_database_goes_on() -> None:
     first_life(database(), broker)
     odoo = database()
     for record_id in range(25, 31):
-        del odoo.tables["res.partner"][record_id]
+        del odoo.tables["res.partner.bank"][record_id]
     subject = capture(odoo, broker, ManualClock(START), models=MODELS)
     subject.snapshot()
     assert subject.sweep() == 6

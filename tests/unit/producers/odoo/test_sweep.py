@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -120,6 +121,37 @@ def test_deletions_are_found_once(odoo: FakeOdoo, broker: FakeBroker, clock: Man
     assert subject.sweep() == 0
     again = capture(odoo, broker, clock)
     assert again.snapshot() + again.sweep() == 0
+
+
+def test_what_was_told_as_deleted_comes_back(odoo: FakeOdoo, broker: FakeBroker, clock: ManualClock) -> None:
+    """A right taken away and given back, or a row put back as it was: its stamp is older than the deletion."""
+
+    def states() -> list[dict[str, Any]]:
+        return [content for record, content in broker.records() if record != "finwatch.Transition"]
+
+    subject = capture(odoo, broker, clock)
+    subject.snapshot()
+    (first,) = [one for one in states() if one["record_id"] == "7"]
+    row = odoo.tables["res.partner"].pop(7)
+    clock.wait(60, threading.Event())
+    odoo.now = clock.now()
+    subject.sweep()
+    odoo.tables["res.partner"][7] = row
+    clock.wait(60, threading.Event())
+    odoo.now = clock.now()
+    again = capture(odoo, broker, clock)  # it is known across a restart too
+    again.sweep()
+    deleted, back = states()[-2:]
+    assert (deleted["op"], back["op"], back["mode"]) == ("d", "c", "sweep")
+    assert back["name"] == first["name"] and back["event_id"] != first["event_id"]
+    assert back["source_write_date"] is None and back["occurred_at"] == back["observed_at"] > deleted["occurred_at"]
+    assert again.sweep() == 0
+    # Each time over is another event, or readers that know ids would stay with the first.
+    odoo.tables["res.partner"].pop(7)
+    again.sweep()
+    odoo.tables["res.partner"][7] = row
+    again.sweep()
+    assert len({one["event_id"] for one in states()[-4:]}) == 4
 
 
 def test_everything_deleted_is_withheld_and_said(odoo: FakeOdoo, broker: FakeBroker, clock: ManualClock) -> None:
