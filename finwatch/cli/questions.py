@@ -137,7 +137,9 @@ def standing(client: Client) -> list[tuple[str, frozenset[str]]]:
         if (signal := finding_signal(detector, rule, level))
     ]
     return found + [
-        (exception_signal(kind, entity), frozenset({key})) for kind, entity, key in _rows(client, _STANDING_EXCEPTIONS)
+        (signal, frozenset({key}))
+        for kind, entity, key in _rows(client, _STANDING_EXCEPTIONS)
+        if (signal := exception_signal(kind, entity))
     ]
 
 

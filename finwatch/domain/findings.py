@@ -12,11 +12,20 @@ from finwatch.domain.approvals import Fired, StepState
 from finwatch.domain.calendar import SECOND, Calendar
 from finwatch.domain.documents import Content
 from finwatch.domain.exceptions import RULES, ExceptionState
-from finwatch.domain.identity import clock_id, deadline_finding_id, document_finding_id, exception_id, step_id
+from finwatch.domain.identity import (
+    clock_id,
+    deadline_finding_id,
+    deterministic_id,
+    document_finding_id,
+    exception_id,
+    parse_document_key,
+    step_id,
+)
 from finwatch.domain.kpis import BANDS
-from finwatch.domain.policy import ApprovalSection, ClockRule, ExceptionSection, Policy
+from finwatch.domain.policy import ApprovalSection, ClockRule, Duration, ExceptionSection, Policy
 from finwatch.domain.records import Clock, ExceptionRecord, Finding, Step
 from finwatch.domain.sla import ClockState
+from finwatch.domain.verdicts import LIVE
 
 AGES = tuple(lower for _, lower in BANDS if lower)
 """Business days that part the bands of ages."""
@@ -66,7 +75,7 @@ def step_record(subject: Subject, step: StepState, content: Content, calendar: C
         updated,
         step.route,
         step.band,
-        calendar.add_each(step.started, [days * calendar.day_length for days in AGES]) if step.open else [],
+        _ages(calendar, step.started) if step.open else [],
         step.review or None,
     )
 
@@ -181,9 +190,16 @@ def step_finding(
 
 
 def exception_record(
-    subject: Subject, kind: str, state: ExceptionState, section: ExceptionSection, content: Content, policy: str
+    subject: Subject,
+    kind: str,
+    state: ExceptionState,
+    section: ExceptionSection,
+    content: Content,
+    policy: str,
+    level: Duration,
+    calendar: Calendar,
 ) -> ExceptionRecord:
-    """The exception as it stands."""
+    """The exception as it stands. ``level``: the time in which it is to be resolved."""
     resolved = state.resolved if state.status != "open" else 0
     return ExceptionRecord(
         exception_id(subject.document_key, kind),
@@ -202,7 +218,46 @@ def exception_record(
         [RULES[kind].finding],
         [state.opened_id, state.resolved_id] if state.resolved_id else [state.opened_id],
         max(state.opened, resolved),
+        level.end(calendar, state.opened),
+        _ages(calendar, state.opened) if state.status == "open" else [],
     )
+
+
+def related_exception(finding: Finding, level: Duration, calendar: Calendar) -> ExceptionRecord:
+    """The exception of a finding about documents that were put side by side; its amount is what is at risk.
+
+    One of the first document and what it was found with: a bill of two orders may deviate from each.
+    """
+    key = finding.document_keys[0]
+    resolved = None if finding.status in LIVE else finding.updated_at
+    return ExceptionRecord(
+        deterministic_id("exception", finding.finding_id),
+        finding.version,
+        key,
+        finding.source,
+        finding.entity,
+        parse_document_key(key).record_id,
+        finding.company_id,
+        finding.rule,
+        finding.severity,
+        "open" if resolved is None else finding.status,
+        finding.opened_at,
+        resolved,
+        finding.owner,
+        finding.next_action,
+        finding.amount_at_risk,
+        finding.currency,
+        finding.policy_version,
+        finding.reasons,
+        finding.evidence,
+        finding.updated_at,
+        level.end(calendar, finding.opened_at),
+        _ages(calendar, finding.opened_at) if resolved is None else [],
+    )
+
+
+def _ages(calendar: Calendar, start: int) -> list[int]:
+    return calendar.add_each(start, [days * calendar.day_length for days in AGES])
 
 
 def exception_finding(

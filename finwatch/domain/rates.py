@@ -71,7 +71,8 @@ def changes(
 ) -> list[Figure]:
     """The rates that have to be said: those that changed, or all (``all_again``, after the status changed).
 
-    ``counts``: of the day, by ``entity`` the documents that entered, by ``entity|type`` those with an exception.
+    ``counts``: of the day, by ``entity`` the documents that entered, by ``entity|type`` those with an exception. Where
+    none entered (they are counted in another part of the rate) only what was met is said.
     """
     found = []
     for entity, entered in sorted(counts.items()):
@@ -80,6 +81,8 @@ def changes(
         for name in sorted(types_of(entity)):
             label = f"{entity}|{name}"
             numerator = counts.get(label, 0)
+            if not entered and label not in counts:
+                continue
             said = window.said.get(label)
             if said is None:
                 said = window.said[label] = Said()

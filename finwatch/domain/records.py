@@ -98,6 +98,8 @@ class ExceptionRecord(Struct, gc=False):
     reasons: list[str]
     evidence: list[str]
     updated_at: int
+    due_at: int | None = None
+    ages_at: list[int] = []
 
 
 class Finding(Struct, gc=False):

@@ -14,7 +14,7 @@ from finwatch.domain.duplicates import rules as duplicates
 from finwatch.domain.duties import rules as duties
 from finwatch.domain.findings import APPROVALS, SLA
 from finwatch.domain.matching import rules as matching
-from finwatch.domain.policy import ApprovalSection, ClockSection, Policy
+from finwatch.domain.policy import RELATED_TYPES, ApprovalSection, ClockSection, Policy
 from finwatch.domain.policy.conditions import Condition
 from finwatch.domain.policy.section import words
 from finwatch.domain.rules import Rule
@@ -27,6 +27,7 @@ class Entry(NamedTuple):
     severity: str
     owner: str
     next_action: str
+    service_level: str | None = None  # of rules that are exceptions
 
 
 def entries(policy: Policy) -> list[Entry]:
@@ -41,7 +42,7 @@ def entries(policy: Policy) -> list[Entry]:
         Entry(clock_rule(section), section.severity, section.owner, section.next_action) for section in document.clocks
     ]
     found += [
-        Entry(exceptions.RULES[name], section.severity, section.owner, section.next_action)
+        Entry(exceptions.RULES[name], section.severity, section.owner, section.next_action, section.service_level)
         for name, section in document.exceptions.items()
     ]
     bills = document.duplicates
@@ -53,7 +54,8 @@ def entries(policy: Policy) -> list[Entry]:
         for name, rule in rules.items():
             how = handling[name]
             if how.report:
-                found.append(Entry(rule, how.severity, how.owner, how.next_action))
+                level = how.service_level if how.exception and name in RELATED_TYPES else None
+                found.append(Entry(rule, how.severity, how.owner, how.next_action, level))
     return found
 
 

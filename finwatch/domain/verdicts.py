@@ -26,7 +26,8 @@ _MILLIONTHS = 6
 class Verdict(Struct, gc=False):
     """What a rule says. ``about`` tells its finding from the rule's others; instants in epoch microseconds UTC.
 
-    ``amount``: at risk, in ``currency``, signed; ``company_amount``: the same in the company's currency.
+    ``amount``: at risk, in ``currency``, signed; ``company_amount``: the same in the company's currency. ``entered``:
+    when its first document did, for rules that are exceptions.
     """
 
     rule: str
@@ -43,12 +44,14 @@ class Verdict(Struct, gc=False):
     resolved: bool = False
     severity: str | None = None  # another one than the policy's
     company_amount: Decimal | None = None
+    entered: int = 0
 
 
 class Said(Struct, array_like=True, gc=False):
     """What was published of a verdict. ``digest`` tells whether it changed; ``counted``: as what it is counted.
 
     ``last`` is None once its documents are no longer kept: it stands as it is, and its versions go on from there.
+    ``entered``, ``excepted``: of rules that are exceptions, when the document entered, and as what it is counted.
     """
 
     version: int = 0
@@ -56,6 +59,9 @@ class Said(Struct, array_like=True, gc=False):
     digest: int = 0
     counted: str = ""
     last: Finding | None = None
+    entered: int = 0
+    excepted: str = ""
+    in_cohort: bool = False
 
 
 def settle(
@@ -99,6 +105,7 @@ def settle(
         if not stands:
             was.version += 1
             was.digest = digest
+            was.entered = verdict.entered
             was.status = "resolved" if verdict.resolved else "updated" if was.status in LIVE else "open"
         was.last = Finding(
             identity,

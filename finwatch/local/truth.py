@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from finwatch.domain.calendar import DAY, day_number, instant
-from finwatch.domain.policy import Duration, Policy
+from finwatch.domain.policy import RELATED_TYPES, Duration, Policy
 from finwatch.sim.labels import Label, LabelKind
 from finwatch.sim.store import Database
 from finwatch.sim.store import instant as stored
@@ -173,13 +173,6 @@ def _duplicates(truth: Truth) -> Iterator[Made]:
         yield Made(truth.keys("bill", *label.ids))
 
 
-def _billed_twice(truth: Truth) -> Iterator[Made]:
-    """The copy bills the original's order again; or a bill asks for more than was ordered."""
-    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE, LabelKind.OVER_BILLED):
-        for order in truth.ordered_by(label.ids[0]):
-            yield Made(truth.keys("purchase_order", order))
-
-
 def _with_order(*kinds: LabelKind) -> Callable[[Truth], Iterator[Made]]:
     """A bill and the order that its label names."""
     return lambda truth: (
@@ -285,8 +278,9 @@ def _unordered(truth: Truth) -> Iterator[Made]:
 
 def _before_receipt(truth: Truth) -> Iterator[Made]:
     for label in truth.of(LabelKind.BILL_BEFORE_RECEIPT):
-        moved = Label(label.kind, "purchase.order", (int(label.detail["order"]),), label.at, label.until)
-        yield from truth.waiting("purchase_order", moved, truth.policy.graces["billed_before_receipt"])
+        for made in truth.waiting("bill", label, truth.policy.receipt_grace):
+            order = truth.keys("purchase_order", int(label.detail["order"]))
+            yield Made(made.documents | order, made.excuse)
 
 
 def _reset(truth: Truth) -> Iterator[Made]:
@@ -324,7 +318,6 @@ def _by_creator(kind: LabelKind, entity: str, model: str) -> Callable[[Truth], I
 
 KINDS = (
     Kind("bills entered twice", ("duplicates",), _duplicates),
-    Kind("orders billed beyond what was ordered", ("exception.over_billed.purchase_order",), _billed_twice),
     Kind("bills for more than was ordered", ("matching.over_billed",), _over_billed),
     Kind(
         "bills at another price than ordered",
@@ -414,7 +407,7 @@ KINDS = (
         lambda truth: truth.unpaid("invoice", LabelKind.CUSTOMER_LATE),
     ),
     Kind("bills without an order", ("exception.missing_order.bill",), _unordered),
-    Kind("goods billed before receipt", ("exception.billed_before_receipt.purchase_order",), _before_receipt),
+    Kind("goods billed before receipt", ("matching.billed_before_receipt",), _before_receipt),
     Kind(
         "expense reports refused",
         ("exception.rejected_step.expense_report",),
@@ -453,9 +446,9 @@ def finding_signal(detector: str, rule: str, level: str | None) -> str | None:
     return detector
 
 
-def exception_signal(kind: str, entity: str) -> str:
-    """Signal of an exception."""
-    return f"exception.{kind}.{entity}"
+def exception_signal(kind: str, entity: str) -> str | None:
+    """Signal of an exception; None for those that show when documents are put side by side: their finding tells."""
+    return None if RELATED_TYPES.get(kind) == entity else f"exception.{kind}.{entity}"
 
 
 def compare(truth: Truth, said: Iterable[tuple[str, Keys]]) -> list[Compared]:

@@ -11,7 +11,7 @@ HEAD = """# Rules
 Generated from the rules' own declarations and the shipped policy `{policy}`; do not edit. Each rule says what it
 looks for, in what, under which settings of the policy, what a finding of it reads like, and who owns it. Severity,
 owner and next action are the policy's and can be changed there; your own approvals and service levels are rules like
-these.
+these. Rules with a time in which to be resolved are the closed list of exceptions, with backlog, ageing and rates.
 
 Each example is a test (`pytest tests/unit/agents/test_rule_examples.py`). `finwatch explain ID` shows the events of a
 finding and computes it again.
@@ -51,7 +51,8 @@ def _section(entry: Entry) -> str:
         f"| severity | {entry.severity} |\n"
         f"| owner | {entry.owner} |\n"
         f"| next action | {_cell(entry.next_action)} |\n"
-        f"| example | {_cell(rule.example)} |\n"
+        + (f"| as an exception | to be resolved within {entry.service_level} |\n" if entry.service_level else "")
+        + f"| example | {_cell(rule.example)} |\n"
     )
 
 

@@ -91,7 +91,7 @@ class RelationDetector(Protocol):
 
 @runtime_checkable
 class Timed(Protocol):
-    """A relation detector whose rows have timers. ``timed``: the kinds of its rows that do (``<kind>:...``)."""
+    """A detector whose rows have timers. ``timed``: the kinds of its rows that do (``<kind>:<source>:...``)."""
 
     timed: frozenset[str]
 

@@ -42,7 +42,7 @@ from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP, WATCHED_TOPICS
 from finwatch.runtime.topics import WATCHED_ENTITIES as ALL_ENTITIES
 from streams.agents import tally, windows
-from streams.agents.detector import Change, DocumentDetector, Judged, MasterDetector
+from streams.agents.detector import Change, DocumentDetector, Judged, MasterDetector, Timed
 from streams.agents.policies import PolicyBook, Succession
 from streams.agents.replanning import PAUSE, PREFIX, SLICE, Replanning
 from streams.agents.tally import Tally
@@ -116,6 +116,9 @@ class DocumentsStage:
         self._watching = {
             entity: tuple(detector for detector in found if detector.watches_history)
             for entity, found in self._detectors.items()
+        }
+        self._timed = {
+            kind: detector for detector in detectors if isinstance(detector, Timed) for kind in detector.timed
         }
         self._scopes: dict[tuple[str, str, str, str | None], _Scope] = {}
         # Documents still to be planned anew, by topic, partition and source: their keys, behind which the next slice
@@ -294,20 +297,9 @@ class DocumentsStage:
         return None
 
     def advance(self, view: View, key: str, now: int) -> None:
-        """Fire what is due by ``now``: on a document, of a window of rates, or a policy that comes into force."""
-        if key.startswith(windows.PREFIX):
-            source, _ = windows.source_and_day(key)
-            windows.advance(view, key, self._book.current(view, source))
-            return
-        if key.startswith(PREFIX):
-            source = key[len(PREFIX) :]
-            replanning = view.get(key, Replanning)
-            if replanning is not None:
-                self._replan(view, source, replanning, now)
-            return
-        if key.startswith("p:"):
-            if self._book.succession(view, key[2:]).next_start <= now:
-                self._switch(view, key[2:])
+        """Fire what is due by ``now``: on a document, of a detector, of a window of rates, or a policy that starts."""
+        if not key.startswith("d:"):
+            self._advance_beside(view, key, now)
             return
         row = view.get(key, DocumentState)
         if row is None:
@@ -327,6 +319,26 @@ class DocumentsStage:
             view.put(scope.tally_key, counts)
         row.due = _due(row)
         view.put(key, row, row.due)
+
+    def _advance_beside(self, view: View, key: str, now: int) -> None:
+        """Fire what is due on a row that is no document's."""
+        kind, source = key.split(":", 2)[:2]
+        timed = self._timed.get(kind)
+        if timed is not None:
+            timed.advance(view, key, now, self._book.current(view, source))
+            return
+        if key.startswith(windows.PREFIX):
+            source, _ = windows.source_and_day(key)
+            windows.advance(view, key, self._book.current(view, source))
+            return
+        if key.startswith(PREFIX):
+            source = key[len(PREFIX) :]
+            replanning = view.get(key, Replanning)
+            if replanning is not None:
+                self._replan(view, source, replanning, now)
+            return
+        if kind == "p" and self._book.succession(view, source).next_start <= now:
+            self._switch(view, source)
 
     def kpis(self, view: View, now: Mapping[str, int]) -> Iterable[Kpi]:
         """This partition's KPI partials."""
@@ -530,7 +542,8 @@ class DocumentsStage:
         state, section = row.exceptions[name], policy.exceptions_of(subject.entity)[name]
         entity, company = subject.entity, tally.word(row.company_id)
         state.version += 1
-        record = findings.exception_record(subject, name, state, section, row.content, policy.label)
+        level, calendar = policy.service_level(name), policy.calendar_of(row.company_id)
+        record = findings.exception_record(subject, name, state, section, row.content, policy.label, level, calendar)
         view.emit(EXCEPTION, subject.document_key, record)
         is_open = state.status == "open"
         if section.finding:

@@ -529,7 +529,7 @@ class VendorActivity:
             within=fact.relation_key,
             forgotten=vendor.forgotten,
         )
-        publish(view, fact.source, changed)
+        publish(view, fact.source, changed, policy)
         view.put(fact.relation_key, vendor)
         return True
 

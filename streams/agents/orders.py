@@ -16,15 +16,18 @@ from msgspec import Struct
 
 from finwatch.domain.duties import conflicts
 from finwatch.domain.duties.acts import Act, acts_of
+from finwatch.domain.duties.locks import posted_at
 from finwatch.domain.duties.rules import RULES as DUTY_RULES
 from finwatch.domain.events import Bill, PurchaseOrder, Receipt, RelationFact
+from finwatch.domain.identity import deterministic_id, parse_document_key
 from finwatch.domain.matching import chain
 from finwatch.domain.matching.chain import Chain, ExtraLine
 from finwatch.domain.matching.match import match
 from finwatch.domain.matching.rules import RULES as MATCHING_RULES
 from finwatch.domain.policy import Policy, PolicySet
-from finwatch.domain.records import Kpi
+from finwatch.domain.records import Kpi, Relation
 from finwatch.domain.verdicts import Verdict, settle
+from finwatch.runtime.topics import RELATION
 from streams.agents.detector import Change
 from streams.agents.publishing import publish, tell
 from streams.stage import InvalidEvent, View
@@ -49,6 +52,8 @@ class Told(Struct, omit_defaults=True):
     rate: str | None = None
     net: int = 0
     draft: bool = False
+    waited: int = 0
+    entered: int = 0
 
     def lines_told(self) -> bool:
         """Whether it says more than who did what."""
@@ -56,11 +61,19 @@ class Told(Struct, omit_defaults=True):
 
 
 class Sent(Struct, array_like=True):
-    """What the relations stage was told of a document: by order a checksum of all but who did what, and that."""
+    """What the relations stage was told of a document: by order a checksum of all but who did what, and that.
+
+    ``began``: since when a bill waits for its receipts (0: it does not). ``due``: the end of its grace, while that lies
+    ahead; ``waited``: the same, once it has passed.
+    """
 
     version: int = 0
     told: dict[str, int] = {}
     acts: dict[str, Act] = {}
+    began: int = 0
+    due: int = 0
+    waited: int = 0
+    company_id: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(Told)
@@ -68,10 +81,16 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class OrderFacts:
-    """Sends orders, receipts and bills to the order that they are about."""
+    """Sends orders, receipts and bills to the order that they are about; and when a bill's grace is over (adr 19).
+
+    Only this stage knows the time of a source on each of its partitions, also at the end of an imported log. So it
+    keeps the clock of a bill that may wait for its receipts, and says when it has run out; what had come by then the
+    relations stage sees from the documents.
+    """
 
     entities = frozenset({"purchase_order", "receipt", "bill"})
     watches_history = True
+    timed = frozenset({"o"})
 
     def changed(self, change: Change) -> None:
         """Tell each order concerned what changed. Nothing is sent twice."""
@@ -86,6 +105,8 @@ class OrderFacts:
             return
         acts = acts_of(change.subject.entity, change.facts, sent.acts)
         acts_changed, sent.acts = acts != sent.acts, acts
+        if change.subject.entity == "bill" and _wait(change, sent, bool(sent.told if told is None else told)):
+            acts_changed = True  # it is told in the same way: without the lines
         if told is None:
             if not acts_changed:
                 return
@@ -99,16 +120,65 @@ class OrderFacts:
             if same and not acts_changed:
                 continue
             say = Told() if same else what
-            say.acts = acts
+            say.acts, say.waited = acts, sent.waited
             sent.told[order] = checksum
             self._send(change, sent, order, "put", _ENCODE(say))
-        change.view.put(key, sent)
+        change.view.put(key, sent, sent.due or None)
+
+    def advance(self, view: View, key: str, now: int, policy: Policy) -> None:
+        """A bill's grace is over: tell its orders. The fact is of that instant, whenever it is told."""
+        sent = view.get(key, Sent)
+        if sent is None or not sent.due or sent.due > now:
+            return
+        sent.waited, sent.due = sent.due, 0
+        document = key.partition(":")[2]
+        place = parse_document_key(document)
+        attributes = _ENCODE(Told(acts=sent.acts, waited=sent.waited)).decode()
+        timeline = "wall" if view.is_live(place.source) else "log"
+        for order in sent.told:
+            sent.version += 1
+            to = f"{RELATION_NAME}:{order}"
+            fact = Relation(
+                RELATION_NAME, to, sent.version, "put", document, *place, sent.company_id, timeline,
+                sent.waited, sent.waited, deterministic_id("grace", document, sent.waited),
+                None, None, None, None, None, None, None, attributes,
+            )  # fmt: skip
+            view.emit(RELATION, to, fact)
+        view.put(key, sent)
 
     def _send(self, change: Change, sent: Sent, order: str, op: str, attributes: bytes | None) -> None:
         sent.version += 1
         told = None if attributes is None else attributes.decode()
         kind = change.content.document_type
         tell(change, RELATION_NAME, f"{RELATION_NAME}:{order}", sent.version, op, told, document_type=kind)
+
+
+def _wait(change: Change, sent: Sent, bills: bool) -> bool:
+    """Keep the clock of a bill in line with it. Returns True when its orders have to be told.
+
+    A bill waits from when it counts as billed: when it was made, or, where drafts do not count, when it was posted.
+    What was planned stays as it is under a later policy.
+    """
+    content, policy = change.content, change.policy
+    began = 0
+    if bills and content.document_type != "in_refund" and policy.handling["billed_before_receipt"].report:
+        if policy.document.matching.draft_bills:
+            began = change.occurred_at if content.created_at is None else content.created_at
+            began = sent.began if content.created_at is None and sent.began else began
+        elif content.state == "posted":
+            began = posted_at(change.facts, content)[0]
+    if began == sent.began:
+        return False
+    was = sent.waited
+    sent.began, sent.due, sent.waited, sent.company_id = began, 0, 0, change.subject.company_id
+    if began:
+        end = policy.receipt_grace.end(policy.calendar_of(change.subject.company_id), began)
+        now = change.view.time_of(change.subject.source)
+        if now is not None and end <= now:
+            sent.waited = end
+        else:
+            sent.due = end
+    return was != sent.waited
 
 
 def hash_of(change: Change) -> int:
@@ -162,7 +232,8 @@ def _receipt(event: Receipt) -> dict[str, Told]:
         if line.purchase_line_id is not None and line.quantity_done
     ]
     at = event.occurred_at if event.done_at is None else event.done_at
-    return {event.purchase_order_key: Told(receipt_lines=lines, at=at)}
+    entered = at if event.created_at is None else event.created_at
+    return {event.purchase_order_key: Told(receipt_lines=lines, at=at, entered=entered)}
 
 
 def _bill(change: Change, event: Bill) -> dict[str, Told]:
@@ -227,7 +298,7 @@ class OrderChains:
                 )
             changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
             if changed:
-                publish(view, fact.source, changed)
+                publish(view, fact.source, changed, policy)
         view.put(row_key, order)
         return True
 
@@ -259,6 +330,8 @@ def take(order: Chain, fact: RelationFact) -> bool:
     if not told.lines_told():
         if side is not None:
             side.version, side.acts = fact.version, told.acts
+            if isinstance(side, chain.Bill):
+                side.waited = told.waited
         return side is not None
     if fact.entity == "purchase_order":
         order.order = chain.Order(
@@ -277,7 +350,7 @@ def take(order: Chain, fact: RelationFact) -> bool:
         )
     elif fact.entity == "receipt":
         order.receipts[key] = chain.Receipt(
-            key, fact.version, True, told.at, fact.event_id, told.receipt_lines or [], told.acts
+            key, fact.version, True, told.at, fact.event_id, told.receipt_lines or [], told.acts, told.entered
         )
     else:
         order.bills[key] = chain.Bill(
@@ -296,5 +369,6 @@ def take(order: Chain, fact: RelationFact) -> bool:
             told.bill_lines or [],
             told.extras,
             told.acts,
+            told.waited,
         )
     return True

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from finwatch.domain.policy import Policy
 from finwatch.domain.records import Finding, Relation
 from finwatch.domain.verdicts import LIVE, Said
 from finwatch.runtime.topics import FINDING, RELATION
 from streams.agents import tally
 from streams.agents.detector import Change
+from streams.agents.related import is_exception, publish_exception
 from streams.stage import View
 
 
@@ -54,8 +56,11 @@ def tell(
     )
 
 
-def publish(view: View, source: str, changed: Iterable[tuple[Said, Finding]]) -> None:
-    """Emit findings and bring the count of open ones in line."""
+def publish(view: View, source: str, changed: Iterable[tuple[Said, Finding]], policy: Policy | None = None) -> None:
+    """Emit findings and bring the count of open ones in line.
+
+    ``policy``: from detectors with rules on the closed list of exceptions, which are told and counted as such besides.
+    """
     counts = None
     for said, finding in changed:
         view.emit(FINDING, finding.finding_id, finding)
@@ -66,5 +71,9 @@ def publish(view: View, source: str, changed: Iterable[tuple[Said, Finding]]) ->
                 counts = tally.tally_of(view, source)
             tally.move(counts, said.counted, now)
             said.counted = now
+        if policy is not None and is_exception(said, finding, policy):
+            if counts is None:
+                counts = tally.tally_of(view, source)
+            publish_exception(view, source, counts, said, finding, policy)
     if counts is not None:
         view.put(f"k:{source}", counts)

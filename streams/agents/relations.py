@@ -11,7 +11,7 @@ from finwatch.domain.events import RELATION_PROJECTIONS, PolicyChange, RelationF
 from finwatch.domain.policy import PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import RELATION
-from streams.agents import tally
+from streams.agents import tally, windows
 from streams.agents.detector import RelationDetector, Timed
 from streams.agents.policies import PolicyBook
 from streams.stage import InvalidEvent, View
@@ -69,6 +69,9 @@ class RelationsStage:
         kind, source = key.split(":", 2)[:2]
         if kind == "p":
             self._book.switch(view, source)
+            return
+        if key.startswith(windows.PREFIX):
+            windows.advance(view, key, self._book.current(view, source))
             return
         detector = self._timed.get(kind)
         if detector is not None:

@@ -132,8 +132,8 @@ def kpis(view: View, now: Mapping[str, int], policy_of: Callable[[str], Policy])
         if at is None or tally is None:
             continue
         policy = policy_of(source)
-        yield from _counts(view, source, at, tally)
-        yield from _cohorts(view, source, at, tally)
+        yield from _counts(view, source, at, tally, policy)
+        yield from _cohorts(view, source, at, tally, policy)
         for label in tally.open_labels:
             entity, company, role = label.split(_BAR)
             calendar = policy.calendar_of(company or None)
@@ -157,14 +157,22 @@ def _ages(view: View, source: str, at: int, label: str, calendar: Calendar, labe
         yield part(view, "approvals_oldest_seconds", labels, at, value=max(0.0, (at - first) / SECOND))
 
 
-def _counts(view: View, source: str, at: int, tally: Tally) -> Iterator[Kpi]:
-    """Counts are kept under their KPI's name and label values; a rate's two counts under ``name#n`` and ``name#d``."""
+def _counts(view: View, source: str, at: int, tally: Tally, policy: Policy) -> Iterator[Kpi]:
+    """Counts are kept under their KPI's name and label values; a rate's two counts under ``name#n`` and ``name#d``.
+
+    Exceptions that show when documents are put side by side are counted in the relations stage; the documents that they
+    are a part of are counted here.
+    """
     rates: dict[tuple[str, str], list[float]] = {}
     for key, count in tally.counts.items():
         name, _, values = key.partition(_BAR)
         if name.endswith(("#n", "#d")):
             rates.setdefault((name[:-2], values), [0.0, 0.0])[name.endswith("#d")] += count
             continue
+        if name == "documents_open":
+            entity = values.partition(_BAR)[0]
+            for kind in policy.related_of(entity):
+                rates.setdefault(("exception_rate_stock", f"{values}|{kind}"), [0.0, 0.0])
         spec = CATALOGUE[name]
         words = (source, *values.split(_BAR)) if values else (source,)
         yield part(view, name, dict(zip(spec.labels, words, strict=True)), at, value=count)
@@ -176,11 +184,14 @@ def _counts(view: View, source: str, at: int, tally: Tally) -> Iterator[Kpi]:
         yield part(view, name, labels, at, numerator=numerator, denominator=denominator)
 
 
-def _cohorts(view: View, source: str, at: int, tally: Tally) -> Iterator[Kpi]:
+def _cohorts(view: View, source: str, at: int, tally: Tally, policy: Policy) -> Iterator[Kpi]:
     for window, length in COHORTS:
         entered: dict[str, int] = {}
         # Every type of the kept days is told of, with 0 when the window has none.
         met = {(e, k): 0 for counts in tally.days.values() for e, _, k in (t.partition(_BAR) for t in counts) if k}
+        for entity in {e for counts in tally.days.values() for e, number in counts.items() if number and _BAR not in e}:
+            for kind in policy.related_of(entity):
+                met.setdefault((entity, kind), 0)  # its numerator is another part's
         for day in cohort_days(at, length):
             for label, count in tally.days.get(day, {}).items():
                 entity, _, kind = label.partition(_BAR)

@@ -61,9 +61,7 @@ def _publish(
     view: View, source: str, day: int, window: Window, counts: Tally, policy: Policy, at: int, *, all_again: bool
 ) -> None:
     part = f"{view.topic}/{view.partition}"
-    for entity, name, said in rates.changes(
-        window, counts.days.get(day, {}), policy.exceptions_of, all_again=all_again
-    ):
+    for entity, name, said in rates.changes(window, counts.days.get(day, {}), policy.types_of, all_again=all_again):
         identity = deterministic_id("rate", source, entity, name, day, part)
         view.emit(
             RATE,

@@ -87,6 +87,17 @@ VIEWS = {
     "approval_ageing_by": {"source", "dimension", "value", "steps", "p50_seconds", "p95_seconds", "oldest_seconds"}
     | {"days_0_1", "days_1_3", "days_3_5", "days_5_10", "days_over_10", "p50_band", "p95_band", "oldest_band"},
     "policy_uses": {"policy_version", "published_at", "reason", "changes", "steps", "clocks", "exceptions", "findings"},
+    "exception_ageing": {
+        "exception_id",
+        "type",
+        "owner_role",
+        "company_id",
+        "entity",
+        "severity",
+        "opened_at",
+        "due_at",
+    }
+    | {"band", "late", "wall_seconds", "seen_at", "document_key", "source", "amount", "currency", "next_action"},
     "captures": {"source", "entity", "events", "last_occurred_at", "last_observed_at", "last_ingested_at"}
     | {"capture_seconds", "publish_seconds", "store_seconds", "heartbeat_at"},
 }
@@ -310,6 +321,25 @@ def test_a_policy_tells_what_stands_by_it(client: Any) -> None:
         ("uses@1+ab", 1, None, [], 1, 1, 1, 1),
         ("uses@2+cd", 0, "why", ["clock x: taken out"], 1, 1, 1, 1),
     ]
+def test_open_exceptions_are_as_old_and_as_late_as_their_source_says(client: Any) -> None:
+    row = (
+        "('{}', 1, 'old:bill:1', 'old', 'bill', '1', 'over_billed', '{}', "
+        "'2026-03-02 09:00:00', '2026-03-05 09:00:00', ['2026-03-03 09:00:00', '2026-03-05 09:00:00', "
+        "'2026-03-09 09:00:00', '2026-03-16 09:00:00'])"
+    )
+    client.command(
+        "INSERT INTO finwatch.exception_states (exception_id, version, document_key, source, entity, company_id, type, "
+        f"status, opened_at, due_at, ages_at) VALUES {row.format('x1', 'open')}, {row.format('x2', 'resolved')}"
+    )
+    for moment, expected in (
+        ("2026-03-04 10:00:00", ("x1", "1-3", False, 49 * 3600.0)),
+        ("2026-03-05 10:00:00", ("x1", "3-5", True, 73 * 3600.0)),
+    ):
+        client.command(
+            f"INSERT INTO finwatch.heartbeats (source, at, topic, partition) VALUES ('old', '{moment}', 't', 0)"
+        )
+        asked = "SELECT exception_id, band, late, wall_seconds FROM finwatch.exception_ageing WHERE source = 'old'"
+        assert client.query(asked).result_rows == [expected]
 
 
 def test_what_is_at_risk_is_told_in_the_companys_currency(client: Any) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from finwatch.domain.events import Event, RelationFact
-from finwatch.domain.policy import PolicySet
+from finwatch.domain.policy import RELATED_TYPES, PolicySet
 from finwatch.domain.records import ExceptionRecord, Finding, Relation
 from finwatch.runtime.clock import ManualClock
 from finwatch.runtime.policies import load_policies
@@ -44,8 +44,7 @@ EXPLAINED: Mapping[str, tuple[str, str]] = {
     "duplicates": (HAND, "Pairs of bills of one vendor with the same reference, or the same but for how it is typed."),
     "matching.price_above_order": (HAND, "A bill's line asks 140 where 125 was ordered: 12.0 % above."),
     "matching.over_billed": (HAND, "Three pieces more are billed than were ordered."),
-    "exceptions.over_billed": (HAND, "The same orders, by Odoo's own counters."),
-    "exceptions.billed_before_receipt": (
+    "matching.billed_before_receipt": (
         HAND,
         "Bills that wait for receipts: three pieces are billed and have not come. It opens two business days later.",
     ),
@@ -110,7 +109,12 @@ class Found:
             for one in self.findings
             if one.status != "retracted" and one.detector != "exceptions"
         )
-        found.update(f"exceptions.{one.type}" for one in self.exceptions if one.status != "retracted")
+        # What shows when documents are put side by side is an exception and a finding at once: it is told once here.
+        found.update(
+            f"exceptions.{one.type}"
+            for one in self.exceptions
+            if one.status != "retracted" and RELATED_TYPES.get(one.type) != one.entity
+        )
         return found
 
 
@@ -193,6 +197,7 @@ def found_in(server: str, data_dir: Path, policies: PolicySet) -> Found:
     facts.sort(key=lambda fact: fact.observed_at)
     related.feed(msgspec.convert(msgspec.to_builtins(fact), RelationFact) for fact in facts)
     findings += [one for one in related.outputs(FINDING) if isinstance(one, Finding)]
+    exceptions += [one for one in related.outputs(EXCEPTION) if isinstance(one, ExceptionRecord)]
     return Found(
         db,
         list({one.finding_id: one for one in findings}.values()),

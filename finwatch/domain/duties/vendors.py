@@ -214,6 +214,7 @@ def _blocked(vendor: Vendor, only: set[str] | None) -> Iterator[Verdict]:
             bill.currency,
             over,
             company_amount=bill.company_amount,
+            entered=bill.at,
         )
 
 

@@ -67,7 +67,7 @@ class Order(Struct, array_like=True):
 
 
 class Receipt(Struct, array_like=True):
-    """A receipt that was done. ``at``: when."""
+    """A receipt that was done. ``at``: when; ``entered``: when it was made."""
 
     key: str
     version: int
@@ -76,10 +76,14 @@ class Receipt(Struct, array_like=True):
     event_id: str
     lines: list[ReceiptLine]
     acts: dict[str, Act]
+    entered: int = 0
 
 
 class Bill(Struct, array_like=True):
-    """A bill (``refund``: a credit note). ``at``: since when it bills; ``net``: of all its lines."""
+    """A bill (``refund``: a credit note). ``at``: since when it bills; ``net``: of all its lines.
+
+    ``waited``: the end of its grace, once the time of its source has passed that; 0 before.
+    """
 
     key: str
     version: int
@@ -96,6 +100,7 @@ class Bill(Struct, array_like=True):
     lines: list[BillLine]
     extras: list[ExtraLine]  # of a bill of several orders: told to the first of them only
     acts: dict[str, Act]
+    waited: int = 0
 
 
 class Chain(Struct, array_like=True):

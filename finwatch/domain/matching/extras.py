@@ -41,6 +41,7 @@ def unordered_lines(order: Order, bills: list[Bill], settings: MatchingSection) 
             money(amount),
             bill.currency,
             company_amount=in_company(money(amount), bill.rate),
+            entered=bill.at,
         )
 
 
@@ -63,4 +64,5 @@ def cancelled_order(order: Order, bills: list[Bill]) -> Iterator[Verdict]:
             billed,
             bill.currency,
             company_amount=in_company(billed, bill.rate),
+            entered=bill.at,
         )

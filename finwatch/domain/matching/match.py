@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from finwatch.domain.matching.chain import Chain
 from finwatch.domain.matching.extras import cancelled_order, unordered_lines
 from finwatch.domain.matching.prices import prices
-from finwatch.domain.matching.quantities import over_billed, over_received, paid_before_receipt
+from finwatch.domain.matching.quantities import (
+    billed_before_receipt,
+    over_billed,
+    over_received,
+    paid_before_receipt,
+)
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.verdicts import Verdict
 
@@ -28,5 +33,6 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
         return  # nothing else on it means anything
     yield from prices(order, bills, settings)
     yield from over_billed(order, bills, settings)
+    yield from billed_before_receipt(order, bills, receipts, settings)
     yield from paid_before_receipt(order, bills, receipts, settings)
     yield from unordered_lines(order, bills, settings)

@@ -56,6 +56,7 @@ def prices(order: Order, bills: list[Bill], settings: MatchingSection) -> Iterat
                     for line, compared in unknown
                 ],
                 [order.event_id, bill.event_id],
+                entered=bill.at,
             )
 
 
@@ -88,4 +89,5 @@ def _verdict(rule: str, side: str, order: Order, bill: Bill, found: list[tuple[O
         at_risk,
         bill.currency,
         company_amount=in_company(at_risk, bill.rate),
+        entered=bill.at,
     )

@@ -13,6 +13,8 @@ from finwatch.domain.verdicts import Verdict, money, percent
 
 _MILLION = 1_000_000
 Excess = tuple[OrderLine, int, Compared]
+Moved = tuple[int, str, int, bool]
+"""When, by which event, how much, and whether it was credited (else: it came)."""
 
 
 def over_billed(order: Order, bills: list[Bill], settings: MatchingSection) -> Iterator[Verdict]:
@@ -92,6 +94,7 @@ def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill 
         None if at_risk is None else bill.currency,
         resolved,
         company_amount=in_company(at_risk, bill.rate),
+        entered=bill.at,
     )
 
 
@@ -128,92 +131,171 @@ def over_received(order: Order, receipts: list[Receipt], settings: MatchingSecti
             money(round(amount)),
             order.currency,
             company_amount=in_company(money(round(amount)), order.rate),
+            entered=receipt.entered or receipt.at,
         )
+
+
+def billed_before_receipt(
+    order: Order, bills: list[Bill], receipts: list[Receipt], settings: MatchingSection
+) -> Iterator[Verdict]:
+    """Bills whose grace ended while the goods had not come; resolved when they come, or are credited."""
+    for bill in bills:
+        if not bill.waited or bill.refund:
+            continue
+        missing, ended = _missing(order, bills, bill, receipts, settings, bill.waited)
+        if missing:
+            yield _before_receipt(
+                "billed_before_receipt",
+                order,
+                bill,
+                missing,
+                (bill.waited, None),
+                ended,
+                "{line}: {percent} of what is billed had not come in when its grace ended.",
+            )
 
 
 def paid_before_receipt(
     order: Order, bills: list[Bill], receipts: list[Receipt], settings: MatchingSection
 ) -> Iterator[Verdict]:
-    """Bills that were paid while the goods had not come; resolved with the receipt that brought them."""
-    paid_bills = [bill for bill in bills if "release_payment" in bill.acts and not bill.refund]
-    if not paid_bills:
-        return
+    """Bills that were paid while the goods had not come; resolved when they come, or are credited."""
+    for bill in bills:
+        paid = bill.acts.get("release_payment")
+        if paid is None or bill.refund:
+            continue
+        missing, ended = _missing(order, bills, bill, receipts, settings, paid.at)
+        if missing:
+            yield _before_receipt(
+                "paid_before_receipt",
+                order,
+                bill,
+                missing,
+                (paid.at, paid.event_id),
+                ended,
+                "{line}: it was paid while {percent} of what is billed had not come in.",
+            )
+
+
+def _before_receipt(
+    rule: str,
+    order: Order,
+    bill: Bill,
+    missing: list[Excess],
+    since: tuple[int, str | None],
+    ended: tuple[int, str] | None,
+    words: str,
+) -> Verdict:
+    amount = sum(
+        (Decimal(share) * c.price / _MILLION * c.to_bill for _, share, c in missing if not c.unknown), start=Decimal(0)
+    )
+    at_risk = None if any(c.unknown for _, _, c in missing) else money(round(amount))
+    opened, event = since
+    evidence = [order.event_id, bill.event_id] if event is None else [order.event_id, bill.event_id, event]
+    return Verdict(
+        rule,
+        (bill.key, order.key),
+        [bill.key, order.key],
+        "bill",
+        order.company_id,
+        opened,
+        opened if ended is None else ended[0],
+        [words.format(line=name_of(order, line), percent=percent(share, c.quantity)) for line, share, c in missing],
+        evidence if ended is None else [*evidence, ended[1]],
+        at_risk,
+        None if at_risk is None else bill.currency,
+        resolved=ended is not None,
+        company_amount=in_company(at_risk, bill.rate),
+        entered=bill.at,
+    )
+
+
+def _missing(
+    order: Order, bills: list[Bill], bill: Bill, receipts: list[Receipt], settings: MatchingSection, until: int
+) -> tuple[list[Excess], tuple[int, str] | None]:
+    """What of a bill's lines had not come by an instant, and when and by which event nothing was missing any more.
+
+    Beyond what was ordered nothing will come, so nothing of that is missing. What cannot be converted is left out.
+    """
     lines = {line.line_id: line for line in order.lines}
-    for bill in paid_bills:
-        paid = bill.acts["release_payment"]
-        missing: list[Excess] = []
-        ended: tuple[int, str] | None = (0, "")
+    missing: list[Excess] = []
+    ended: tuple[int, str] | None = (0, "")
+    for one in bill.lines:
+        line = lines.get(one.order_line)
+        if line is None or not line.received:
+            continue
+        compared = billed(order, line, bill, one, settings.units)
+        if compared.unknown == "unit" or compared.quantity <= 0:
+            continue
+        come = _came(receipts, line, settings)
+        if come is None:
+            continue
+        upto, credited = _billed_until(order, bills, bill, line, settings)
+        short, end = _short(line, upto, come, credited, until)
+        if short <= 0:
+            continue
+        missing.append((line, min(short, compared.quantity), compared))
+        if end is None:
+            ended = None
+        elif ended is not None:
+            ended = max(ended, end)
+    return missing, ended
+
+
+def _short(
+    line: OrderLine, upto: int, come: list[Moved], credited: list[Moved], until: int
+) -> tuple[int, tuple[int, str] | None]:
+    """How much was missing at an instant, and when nothing was any more (None: some still is)."""
+    received, billed_still = 0, upto
+    short = min(line.quantity, upto)
+    ended: tuple[int, str] | None = None
+    for at, event, quantity, credit in sorted((*come, *credited)) if credited else come:
+        if credit:
+            billed_still -= quantity
+        else:
+            received += quantity
+        still = min(line.quantity, billed_still) - received
+        if at <= until:
+            short = still
+        elif still > 0:
+            ended = None
+        elif ended is None:
+            ended = (at, event)
+    return short, ended
+
+
+def _billed_until(
+    order: Order, bills: list[Bill], last: Bill, line: OrderLine, settings: MatchingSection
+) -> tuple[int, list[Moved]]:
+    """What is billed of a line up to a bill, and what is credited after it."""
+    total = 0
+    credited: list[Moved] = []
+    met = False
+    for bill in bills:
         for one in bill.lines:
-            line = lines.get(one.order_line)
-            if line is None or not line.received:
+            if one.order_line != line.line_id:
                 continue
             compared = billed(order, line, bill, one, settings.units)
             if compared.unknown == "unit":
                 continue
-            # What was billed up to this bill, and of that only what was ordered: beyond it nothing will come.
-            wanted = min(line.quantity, _billed_until(order, bills, bill, line, settings))
-            come, at, event = _come(receipts, line, settings, paid.at, wanted)
-            if come >= wanted:
-                continue
-            missing.append((line, min(wanted - come, compared.quantity), compared))
-            if at is None:
-                ended = None
-            elif ended is not None:
-                ended = max(ended, (at, event))
-        if not missing:
-            continue
-        amount = sum(
-            (Decimal(share) * c.price / _MILLION * c.to_bill for _, share, c in missing if not c.unknown),
-            start=Decimal(0),
-        )
-        at_risk = None if any(c.unknown for _, _, c in missing) else money(round(amount))
-        evidence = [order.event_id, bill.event_id, paid.event_id]
-        yield Verdict(
-            "paid_before_receipt",
-            (bill.key, order.key),
-            [bill.key, order.key],
-            "bill",
-            order.company_id,
-            paid.at,
-            paid.at if ended is None else ended[0],
-            [
-                f"{name_of(order, line)}: it was paid while {percent(share, c.quantity)} of what is billed had not "
-                "come in."
-                for line, share, c in missing
-            ],
-            evidence if ended is None else [*evidence, ended[1]],
-            at_risk,
-            None if at_risk is None else bill.currency,
-            resolved=ended is not None,
-            company_amount=in_company(at_risk, bill.rate),
-        )
+            if not met:
+                total += -compared.quantity if bill.refund else compared.quantity
+            elif bill.refund:
+                credited.append((bill.at, bill.event_id, compared.quantity, True))
+        met = met or bill is last
+    return max(0, total), credited
 
 
-def _billed_until(order: Order, bills: list[Bill], last: Bill, line: OrderLine, settings: MatchingSection) -> int:
-    total = 0
-    for bill in bills:
-        for one in bill.lines:
+def _came(receipts: list[Receipt], line: OrderLine, settings: MatchingSection) -> list[Moved] | None:
+    """What came of a line, and when; None when that cannot be told in the line's unit."""
+    found: list[Moved] = []
+    for receipt in receipts:
+        for one in receipt.lines:
             if one.order_line == line.line_id:
-                compared = billed(order, line, bill, one, settings.units)
-                if compared.unknown != "unit":
-                    total += -compared.quantity if bill.refund else compared.quantity
-        if bill is last:
-            break
-    return max(0, total)
-
-
-def _come(
-    receipts: list[Receipt], line: OrderLine, settings: MatchingSection, until: int, wanted: int
-) -> tuple[int, int | None, str]:
-    """What had come by ``until``; when ``wanted`` had come, and by which event (None: not yet)."""
-    by_then = total = 0
-    for receipt, quantity in _received_of(receipts, line, settings):
-        total += quantity
-        if receipt.at <= until:
-            by_then = total
-        elif total >= wanted:
-            return by_then, receipt.at, receipt.event_id
-    return by_then, None, ""
+                quantity = received(line, one, settings.units)
+                if quantity is None:
+                    return None
+                found.append((receipt.at, receipt.event_id, quantity, False))
+    return found
 
 
 def _received_of(receipts: list[Receipt], line: OrderLine, settings: MatchingSection) -> Iterator[tuple[Receipt, int]]:

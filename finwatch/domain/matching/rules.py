@@ -51,11 +51,22 @@ RULES = book(
         "Ordered 10, received 6 and 5: the second receipt is 10.0 % too much.",
     ),
     Rule(
+        "billed_before_receipt",
+        DETECTOR,
+        "Billed before the goods came",
+        "A bill's grace has ended, and less of an order line had come in than was billed and ordered. The grace begins "
+        "when the bill does, and passes in business time. It is resolved when the goods come, or are credited.",
+        ("purchase_order.lines", "receipt.lines", "bill.lines"),
+        ("matching.receipt_grace", "matching.draft_bills", "calendars"),
+        "{line}: {percent} of what is billed had not come in when its grace ended.",
+        "Ordered and billed 10, received 7 within two business days: 30.0 % had not come in.",
+    ),
+    Rule(
         "paid_before_receipt",
         DETECTOR,
         "Paid before the goods came",
         "A bill was paid while less of an order line had come in than was billed and ordered. It is resolved when the "
-        "goods come.",
+        "goods come, or are credited.",
         ("purchase_order.lines", "receipt.lines", "bill.lines", "bill.payment_state"),
         ("matching.draft_bills",),
         "{line}: it was paid while {percent} of what is billed had not come in.",

@@ -27,7 +27,7 @@ from finwatch.domain.policy.conditions import ACTIVITIES, Activity, Condition, F
 from finwatch.domain.policy.document import PolicyDocument
 from finwatch.domain.policy.duplicates import DuplicatesSection
 from finwatch.domain.policy.duties import DutiesSection
-from finwatch.domain.policy.exceptions import CONTENT_TYPES, EXCEPTION_TYPES, ExceptionSection
+from finwatch.domain.policy.exceptions import CONTENT_TYPES, EXCEPTION_TYPES, RELATED_TYPES, ExceptionSection
 from finwatch.domain.policy.force import PolicySet, Version, succession
 from finwatch.domain.policy.handling import Handling
 from finwatch.domain.policy.matching import MatchingSection, Tolerance
@@ -39,6 +39,7 @@ __all__ = [
     "CONTENT_TYPES",
     "EXCEPTION_TYPES",
     "ORDER",
+    "RELATED_TYPES",
     "Activity",
     "ApprovalRule",
     "ApprovalSection",

@@ -16,9 +16,9 @@ from finwatch.domain.policy.calendars import build_calendar
 from finwatch.domain.policy.clocks import ORDER, ClockRule, ClockSection, compile_clock
 from finwatch.domain.policy.conditions import FactKind, check_conditions, matches
 from finwatch.domain.policy.document import PolicyDocument, parse_document
-from finwatch.domain.policy.exceptions import ExceptionSection, compile_exception
+from finwatch.domain.policy.exceptions import RELATED_TYPES, ExceptionSection, compile_exception
 from finwatch.domain.policy.inheritance import inherit, written_at
-from finwatch.domain.policy.section import Duration, PolicyError, Section
+from finwatch.domain.policy.section import Duration, PolicyError, Section, parse_duration
 
 
 class Reaction(NamedTuple):
@@ -34,6 +34,7 @@ class Reaction(NamedTuple):
 
 
 _DECISIONS = frozenset({"approved", "rejected"})
+_NONE: frozenset[str] = frozenset()
 
 
 class Policy:
@@ -89,6 +90,20 @@ class Policy:
             self.effective_from = self._default.end_of_day(day_number(document.effective_from) - 1)
         self._variants = {company: self._variant(company) for company in document.companies}
         self.handling = {**document.matching.handled(), **document.duties.handled()}
+        self.receipt_grace = parse_duration(document.matching.receipt_grace)
+        self._service_levels = {
+            name: parse_duration(section.service_level) for name, section in document.exceptions.items()
+        }
+        self._related_levels = {name: parse_duration(self.handling[name].service_level) for name in RELATED_TYPES}
+        self._related: dict[str, frozenset[str]] = {
+            entity: frozenset(
+                name
+                for name, of in RELATED_TYPES.items()
+                if of == entity and self.handling[name].report and self.handling[name].exception
+            )
+            for entity in set(RELATED_TYPES.values())
+        }
+        self._types: dict[str, frozenset[str]] = {}
         self._reactions: dict[tuple[str | None, ...], Reaction] = {}
         self._exceptions: dict[str, dict[str, ExceptionSection]] = {}
         self._apart: dict[tuple[str, str | None, str | None], frozenset[str]] = {}
@@ -145,6 +160,25 @@ class Policy:
             }
             self._exceptions[entity] = found
         return found
+
+    def related_of(self, entity: str) -> frozenset[str]:
+        """The exception types of an entity that show when documents are put side by side."""
+        return self._related.get(entity, _NONE)
+
+    def types_of(self, entity: str) -> frozenset[str]:
+        """All exception types that are looked for on an entity, wherever that is done."""
+        found = self._types.get(entity)
+        if found is None:
+            found = self._types[entity] = frozenset(self.exceptions_of(entity)) | self.related_of(entity)
+        return found
+
+    def service_level(self, kind: str) -> Duration:
+        """The time in which an exception of a type with a section of its own is to be resolved."""
+        return self._service_levels[kind]
+
+    def related_level(self, kind: str) -> Duration:
+        """The same of a type that shows when documents are put side by side."""
+        return self._related_levels[kind]
 
     def clocks_apart(self, entity: str, one: str | None, other: str | None) -> frozenset[str]:
         """Names of the entity's clocks that run on one document type and not on the other."""

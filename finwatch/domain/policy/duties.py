@@ -52,7 +52,10 @@ def _handling() -> dict[str, Handling]:
             "high", "controller", "Find out who let it past the lock and why; else reverse it into an open period."
         ),
         "bill_of_blocked_vendor": Handling(
-            "high", "accounts_payable", "Hold the bill until whoever blocked the vendor has released it."
+            "high",
+            "accounts_payable",
+            "Hold the bill until whoever blocked the vendor has released it.",
+            service_level="2 business days",
         ),
         "journal_entry_by_one_hand": Handling(
             "medium", "controller", "Have a second person look at the entry and its document."

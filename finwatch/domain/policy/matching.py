@@ -7,7 +7,7 @@ from decimal import Decimal
 from msgspec import field
 
 from finwatch.domain.policy.handling import Handling
-from finwatch.domain.policy.section import PolicyError, Section
+from finwatch.domain.policy.section import PolicyError, Section, Severity, parse_duration
 
 
 class Tolerance(Section, frozen=True):
@@ -31,17 +31,21 @@ class Tolerance(Section, frozen=True):
 
 
 def _handling() -> dict[str, Handling]:
+    def how(severity: Severity, owner: str, days: int, next_action: str) -> Handling:
+        return Handling(severity, owner, next_action, service_level=f"{days} business days")
+
     return {
-        "price_above_order": Handling(
-            "high", "procurement", "Hold the payment; ask the vendor for a credit note, or have the price approved."
+        "price_above_order": how(
+            "high", "procurement", 3, "Hold the payment; ask the vendor for a credit note, or have the price approved."
         ),
-        "price_below_order": Handling("low", "procurement", "Check that the bill is for what was ordered."),
-        "over_billed": Handling("high", "procurement", "Ask the vendor for a credit note, or change the order."),
-        "over_received": Handling("medium", "warehouse", "Return the surplus, or change the order."),
-        "paid_before_receipt": Handling("high", "procurement", "Find out when the goods come; tell the vendor."),
-        "unordered_line": Handling("medium", "procurement", "Have the line approved, or ask for a credit note."),
-        "billed_cancelled_order": Handling("high", "procurement", "Refuse the bill, or have the purchase approved."),
-        "not_comparable": Handling("info", "procurement", "Record how the units convert, then the lines are compared."),
+        "price_below_order": how("low", "procurement", 5, "Check that the bill is for what was ordered."),
+        "over_billed": how("high", "procurement", 3, "Ask the vendor for a credit note, or change the order."),
+        "over_received": how("medium", "warehouse", 5, "Return the surplus, or change the order."),
+        "billed_before_receipt": how("high", "procurement", 5, "Hold the payment until the goods are received."),
+        "paid_before_receipt": how("high", "procurement", 5, "Find out when the goods come; tell the vendor."),
+        "unordered_line": how("medium", "procurement", 5, "Have the line approved, or ask for a credit note."),
+        "billed_cancelled_order": how("high", "procurement", 2, "Refuse the bill, or have the purchase approved."),
+        "not_comparable": how("info", "procurement", 5, "Record how the units convert, then the lines are compared."),
     }
 
 
@@ -52,7 +56,8 @@ class MatchingSection(Section, frozen=True):
     ``apart_accounts``: lines of freight, tax and rounding that no order line is expected for; other lines without one
     may come to the larger of ``unordered_absolute`` (the bill's currency) and ``unordered_percent`` of the bill's net.
     ``units``: how many of another unit are one of a unit, by names as the source prints them. ``draft_bills``: a draft
-    counts as billed, as in Odoo's own counters. ``handling``: by rule, where it differs from the defaults.
+    counts as billed, as in Odoo's own counters. ``receipt_grace``: how long a bill may wait for its receipt, from when
+    it bills. ``handling``: by rule, where it differs from the defaults.
     """
 
     default: Tolerance = field(default_factory=lambda: Tolerance("default"))
@@ -63,6 +68,7 @@ class MatchingSection(Section, frozen=True):
     unordered_percent: Decimal = Decimal(5)
     units: dict[str, dict[str, Decimal]] = {}
     draft_bills: bool = True
+    receipt_grace: str = "2 business days"  # the bill often comes with the goods, and the receipt is recorded after it
     handling: dict[str, Handling] = {}
 
     def check(self, path: str) -> None:
@@ -77,6 +83,7 @@ class MatchingSection(Section, frozen=True):
             for other, factor in others.items():
                 if factor <= 0:
                     raise PolicyError(f"{path}.units.{unit}.{other}", "how many of it are one, more than 0")
+        parse_duration(self.receipt_grace, f"{path}.receipt_grace")
         check_handling(self.handling, MATCHING_HANDLING, path)
 
     def tolerance(self, vendor: str | None, product: str | None) -> Tolerance:
@@ -91,10 +98,11 @@ class MatchingSection(Section, frozen=True):
 
 
 def check_handling(given: dict[str, Handling], known: dict[str, Handling], path: str) -> None:
-    """Raise PolicyError for a rule that there is not."""
-    for name in given:
+    """Raise PolicyError for a rule that there is not, and a service level that is no duration."""
+    for name, how in given.items():
         if name not in known:
             raise PolicyError(f"{path}.handling.{name}", f"no such rule; known: {', '.join(sorted(known))}")
+        parse_duration(how.service_level, f"{path}.handling.{name}.service_level")
 
 
 MATCHING_HANDLING = _handling()

@@ -14,7 +14,20 @@ from finwatch.runtime.topics import CLOCK, EXCEPTION, STEP
 from streams.agents.documents import DocumentState
 from streams.agents.replay import Replay
 from streams.stage import InvalidEvent
-from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, payment, relate
+from tests.unit.agents.world import (
+    COUNTERS,
+    at,
+    bill,
+    day,
+    documents,
+    expense,
+    findings,
+    latest,
+    moved,
+    order,
+    payment,
+    relate,
+)
 
 
 def steps(replay: Replay) -> list[Step]:
@@ -253,7 +266,7 @@ def seen_order(when: str, ordered: int, received: int | None, billed: int, **fie
 
 
 def test_what_is_billed_and_not_received_counts_after_its_grace_until_it_is_received() -> None:
-    replay = documents("purchase_order")
+    replay = documents("purchase_order", policies=COUNTERS)
     replay.feed([seen_order("2026-03-02 09:00", 10, 4, 10)])  # Monday 10:00 in Brussels; two business days of grace
     replay.heartbeat("odoo", at("2026-03-04 08:59"), "log")
     assert not exceptions(replay)
@@ -268,7 +281,7 @@ def test_what_is_billed_and_not_received_counts_after_its_grace_until_it_is_rece
 
 
 def test_what_is_received_within_the_grace_is_nothing() -> None:
-    replay = documents("purchase_order")
+    replay = documents("purchase_order", policies=COUNTERS)
     replay.feed([seen_order("2026-03-02 09:00", 10, 4, 10), seen_order("2026-03-04 08:59", 10, 10, 10)])
     replay.heartbeat("odoo", at("2026-03-30 09:00"), "log")
     assert not exceptions(replay)
@@ -281,7 +294,7 @@ def test_what_is_received_within_the_grace_is_nothing() -> None:
 
 
 def test_a_grace_that_ended_between_two_events_counts_although_no_time_was_told() -> None:
-    told, untold = documents("purchase_order"), documents("purchase_order", lateness=60 * DAY)
+    told, untold = documents("purchase_order", policies=COUNTERS), documents("purchase_order", 60 * DAY, COUNTERS)
     for replay in (told, untold):
         replay.feed([seen_order("2026-03-02 09:00", 10, 4, 10), seen_order("2026-03-05 09:00", 10, 10, 10)])
         found = exceptions(replay)["billed_before_receipt"]
@@ -298,7 +311,7 @@ def test_services_and_what_is_billed_beyond_the_order_wait_for_no_receipt() -> N
         (seen_order("2026-03-02 09:00", 10, 0, 10, receipt_status=None), set()),
         (seen_order("2026-03-02 09:00", 10, 12, 10), {"over_received"}),
     ):
-        replay = documents("purchase_order")
+        replay = documents("purchase_order", policies=COUNTERS)
         replay.feed([one])
         replay.heartbeat("odoo", at("2026-03-09 09:00"), "log")
         assert set(exceptions(replay)) == expected

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from finwatch.domain.events import BillLine, Event, OrderLine, ReceiptLine, RelationFact
 from finwatch.domain.matching.rules import RULES
-from finwatch.domain.policy import MatchingSection, Policy, PolicySet, Tolerance
-from finwatch.domain.records import Finding, Relation
-from finwatch.runtime.topics import FINDING, RELATION
+from finwatch.domain.policy import RELATED_TYPES, Handling, MatchingSection, Policy, PolicySet, Tolerance
+from finwatch.domain.records import ExceptionRecord, Finding, Kpi, Rate, Relation
+from finwatch.runtime.topics import EXCEPTION, FINDING, RATE, RELATION
 from streams.agents.registry import documents_stage, relations_stage
 from streams.agents.replay import Replay
 from tests.unit.agents.world import POLICIES, at, bill, day, latest, moved, order, receipt
@@ -62,12 +62,14 @@ def paid(record: str = "20", when: str = "2026-03-06 10:00") -> Event:
     return moved("bill", record, when, "paid", "not_paid", "paid", field="payment_state", actor="9")
 
 
-def facts_of(events: Iterable[Event], policies: PolicySet = POLICIES) -> list[RelationFact]:
-    """What the documents stage tells of them; one partition an entity."""
+def facts_of(events: Iterable[Event], policies: PolicySet = POLICIES, until: str | None = None) -> list[RelationFact]:
+    """What the documents stage tells of them; one partition an entity, the time of each goes on to ``until``."""
     stage, replays = documents_stage(policies), dict[str, Replay]()
     for event in events:
         replay = replays.setdefault(event.entity, Replay(stage, f"finance.{event.entity}.v1"))
         replay.feed([event])
+    for replay in replays.values() if until is not None else ():
+        replay.heartbeat("odoo", at(until), "log")
     return [
         msgspec.convert(msgspec.to_builtins(one), RelationFact)
         for replay in replays.values()
@@ -86,6 +88,15 @@ def judged(facts: Iterable[RelationFact], policies: PolicySet = POLICIES) -> dic
 def found(events: Iterable[Event], policies: PolicySet = POLICIES) -> list[Finding]:
     """What stands: without what was taken back."""
     return [one for one in judged(facts_of(events, policies), policies).values() if one.status != "retracted"]
+
+
+def exceptions_of(
+    events: Iterable[Event], policies: PolicySet = POLICIES, until: str | None = None
+) -> dict[str, ExceptionRecord]:
+    """The latest version of each exception that the relations stage tells, by type."""
+    replay = Replay(relations_stage(policies), RELATION)
+    replay.feed(facts_of(events, policies, until))
+    return {one.type: one for one in latest(replay.outputs(EXCEPTION), "exception_id").values()}
 
 
 def under(matching: MatchingSection) -> PolicySet:
@@ -120,6 +131,17 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], Decimal | None, str]] = {
         ],
         ["Order line 1: 10.0 % more than was ordered came in."],
         Decimal(125),
+        "open",
+    ),
+    "billed_before_receipt": (
+        [
+            the_order(ordered(10)),
+            the_receipt(came(7)),
+            the_bill(billed(10)),  # a Thursday at eleven in Brussels
+            bill("99", "2026-03-09 10:00", created_at=at("2026-03-09 10:00")),
+        ],
+        ["Order line 1: 30.0 % of what is billed had not come in when its grace ended."],
+        Decimal(375),
         "open",
     ),
     "paid_before_receipt": (
@@ -266,6 +288,143 @@ def test_attributes_that_are_no_facts_are_refused() -> None:
         judged([msgspec.structs.replace(fact, attributes='{"order_lines": 5}')])
 
 
+WAITING = [the_order(ordered(10)), the_bill(billed(10))]  # until Monday 9 March, 10:00
+GRACE_ENDS = "2026-03-09 10:00"
+
+
+def waited(*more: Event, until: str = "2026-03-20 10:00", policies: PolicySet = POLICIES) -> list[Finding]:
+    return [
+        one
+        for one in judged(facts_of([*WAITING, *more], policies, until), policies).values()
+        if one.rule == "billed_before_receipt" and one.status != "retracted"
+    ]
+
+
+def test_a_bill_waits_for_its_receipt_until_its_grace_has_passed_in_business_time() -> None:
+    assert waited(until="2026-03-09 09:59") == []
+    [finding] = waited(until=GRACE_ENDS)
+    assert (finding.status, finding.opened_at) == ("open", at(GRACE_ENDS))
+    assert finding.reasons == ["Order line 1: 100.0 % of what is billed had not come in when its grace ended."]
+    assert finding.amount_at_risk == Decimal(1250)
+    assert waited(the_receipt(came(10), when="2026-03-09 09:00")) == [], "it came in time"
+    part = waited(the_receipt(came(4), when="2026-03-09 09:00"))
+    assert [one.amount_at_risk for one in part] == [Decimal(750)]
+
+
+def test_what_comes_or_is_credited_after_the_grace_resolves_it() -> None:
+    late = the_receipt(came(6), when="2026-03-10 09:00"), the_receipt(came(4), record="6", when="2026-03-11 09:00")
+    assert [one.status for one in waited(late[0])] == ["open"]
+    [finding] = waited(*late)
+    assert (finding.status, finding.updated_at) == ("resolved", at("2026-03-11 09:00"))
+    credit = the_bill(billed(4), record="21", when="2026-03-12 10:00", move_type="in_refund")
+    [finding] = waited(late[0], credit)
+    assert (finding.status, finding.updated_at) == ("resolved", at("2026-03-12 10:00"))
+    assert finding.evidence[-1] == credit.event_id
+
+
+def test_services_cancelled_bills_and_what_a_policy_leaves_out_wait_for_nothing() -> None:
+    until = "2026-03-20 10:00"
+    service = [the_order(ordered(10, quantity_received=None)), the_bill(billed(10))]
+    assert judged(facts_of(service, until=until)) == {}
+    cancelled = the_bill(billed(10), when="2026-03-06 10:00", state="cancel")
+    assert waited(cancelled) == []
+    assert waited(until=until, policies=under(MatchingSection(receipt_grace="30 days"))) == []
+    handling = {"billed_before_receipt": Handling("low", "nobody", "Nothing.", report=False)}
+    assert waited(until=until, policies=under(MatchingSection(handling=handling))) == []
+    # Where drafts do not count, a bill waits from its posting.
+    posted = under(MatchingSection(draft_bills=False))
+    draft = the_bill(billed(10), state="draft")
+    later = [
+        the_order(ordered(10)),
+        draft,
+        moved("bill", "20", "2026-03-10 10:00", "posted", "draft", "posted"),
+        the_bill(billed(10), when="2026-03-10 10:00", created_at=at("2026-03-05 10:00")),
+    ]
+    [finding] = judged(facts_of(later, posted, until), posted).values()
+    assert finding.opened_at == at("2026-03-12 10:00")
+
+
+def test_a_restart_of_the_documents_stage_keeps_the_clock_of_a_bill() -> None:
+    replay = Replay(documents_stage(POLICIES), "finance.bill.v1")
+    replay.feed([WAITING[1]])
+    replay.view.restart()
+    replay.heartbeat("odoo", at(GRACE_ENDS) - 1, "log")
+    told: list[tuple[int, int]] = []
+    for until in (GRACE_ENDS, "2026-03-20 10:00"):
+        told = [
+            (one.version, one.occurred_at)
+            for one in replay.outputs(RELATION)
+            if isinstance(one, Relation) and one.relation == "order"
+        ]
+        assert told[:1] == [(1, at("2026-03-05 10:00"))]
+        assert len(told) == 1 + (until != GRACE_ENDS)
+        replay.view.restart()
+        replay.heartbeat("odoo", at(until), "log")
+    assert told[1:] == [(2, at(GRACE_ENDS))]
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_what_is_found_is_an_exception_with_an_owner_and_a_service_level(rule: str) -> None:
+    events = EXAMPLES[rule][0]
+    record = exceptions_of(events)[rule]
+    [finding] = found(events)
+    how = POLICIES.of("odoo").handling[rule]
+    assert (record.owner_role, record.severity, record.next_action) == (how.owner, how.severity, how.next_action)
+    assert (record.status, record.document_key) == ("open", finding.document_keys[0])
+    assert record.entity == RELATED_TYPES[rule]
+    policy = POLICIES.of("odoo")
+    assert record.due_at == policy.related_level(rule).end(policy.calendar_of("1"), record.opened_at)
+    assert len(record.ages_at) == 4
+
+
+def test_exceptions_of_the_matching_are_counted_in_backlog_and_rates() -> None:
+    events = [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(19)), the_bill(billed(1), record="30")]
+    documents, told = Replay(documents_stage(POLICIES), "finance.bill.v1"), facts_of(events)
+    documents.feed(one for one in events if one.entity == "bill")
+    related = Replay(relations_stage(POLICIES), RELATION)
+    related.feed(told)
+
+    def counted(name: str) -> tuple[float, float]:
+        parts = [
+            one
+            for replay in (documents, related)
+            for one in replay.stage.kpis(replay.view, {"odoo": at("2026-03-06 10:00")})
+            if isinstance(one, Kpi) and one.kpi == name and '"over_billed"' in one.labels and '"30d"' not in one.labels
+        ]
+        return sum(one.value or 0 for one in parts if one.numerator is None) or sum(
+            one.numerator or 0 for one in parts
+        ), sum(one.denominator or 0 for one in parts)
+
+    assert counted("exceptions_open") == (2, 0)
+    assert counted("exception_rate_stock") == (2, 2), "both bills bill more than is left of the order"
+    assert counted("exception_rate_cohort") == (2, 2)
+    credit = the_bill(billed(4), record="21", when="2026-03-07 10:00", move_type="in_refund")
+    related.feed(one for one in facts_of([*events, credit]) if one.document_key == credit.document_key)
+    assert counted("exceptions_open") == (0, 0)
+    assert counted("exception_rate_cohort") == (2, 2), "they had it"
+    # The window of the day: both parts together.
+    for replay in (documents, related):
+        replay.heartbeat("odoo", at("2026-03-20 10:00"), "log")
+    parts = [
+        one
+        for replay in (documents, related)
+        for one in latest(replay.outputs(RATE), "rate_id").values()
+        if isinstance(one, Rate) and (one.entity, one.type) == ("bill", "over_billed")
+    ]
+    assert (sum(one.numerator for one in parts), sum(one.denominator for one in parts)) == (2, 2)
+    assert {one.status for one in parts} == {"final"}
+
+
+def test_a_policy_may_leave_findings_out_of_the_exceptions() -> None:
+    events = [the_order(ordered(16)), the_receipt(came(16)), the_bill(billed(19))]
+    quiet = under(MatchingSection(handling={"over_billed": Handling("low", "nobody", "Nothing.", exception=False)}))
+    assert exceptions_of(events, quiet) == {}
+    assert [one.rule for one in found(events, quiet)] == ["over_billed"]
+    credit = the_bill(billed(3), record="21", when="2026-03-07 10:00", move_type="in_refund")
+    record = exceptions_of([*events, credit])["over_billed"]
+    assert (record.status, record.resolved_at, record.ages_at) == ("resolved", at("2026-03-07 10:00"), [])
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> list[Event]:
     """An order's documents in order of time: parts received, billed, corrected, credited, paid."""
@@ -315,7 +474,7 @@ def standing(findings: dict[str, Finding]) -> dict[str, tuple[Any, ...]]:
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), st.randoms(use_true_random=False))
 def test_any_interleaving_with_any_repeats_ends_in_the_same(events: list[Event], random: Any) -> None:
-    told = facts_of(events)
+    told = facts_of(events, until="2026-03-30 10:00")
     by_document: dict[str, list[RelationFact]] = {}
     for fact in told:
         by_document.setdefault(fact.document_key, []).append(fact)
@@ -331,7 +490,7 @@ def test_any_interleaving_with_any_repeats_ends_in_the_same(events: list[Event],
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds())
 def test_a_restart_at_every_fact_changes_nothing(events: list[Event]) -> None:
-    told = facts_of(events)
+    told = facts_of(events, until="2026-03-30 10:00")
     replay = Replay(relations_stage(POLICIES), RELATION)
     for fact in told:
         replay.feed([fact])

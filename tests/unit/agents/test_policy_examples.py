@@ -14,7 +14,8 @@ from finwatch.runtime.policies import load_policy
 from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
 from streams.agents.registry import documents_stage
 from streams.agents.replay import Replay
-from tests.unit.agents.world import at, bill, expense, latest, moved, order
+from tests.unit.agents.test_orders import billed, found, ordered, the_bill, the_order
+from tests.unit.agents.world import at, bill, day, expense, latest, moved, order
 
 EXAMPLES = Path(finwatch.__file__).parent / "policies" / "examples"
 
@@ -37,16 +38,18 @@ def test_every_example_is_here() -> None:
 
 
 def test_distribution_stops_at_a_bill_that_comes_before_its_goods() -> None:
-    replay = stage("distribution", "purchase_order")
-    from finwatch.domain.events import OrderLine
-
-    line = OrderLine(10_000_000, 0, 10_000_000)
-    seen = {"state": "purchase", "receipt_status": "pending", "lines": [line], "amount_total": Decimal(4000)}
-    replay.feed([order("1", "2026-07-20 08:00", **seen)])  # a Monday; the Tuesday is Belgium's national day
-    replay.heartbeat("odoo", at("2026-07-21 23:00"), "log")
-    assert fired(replay) == set(), "a bill may be a business day ahead of its goods"
-    replay.heartbeat("odoo", at("2026-07-22 08:00"), "log")
-    assert fired(replay) == {("billed_before_receipt", None, "procurement")}
+    policies = PolicySet([load_policy(EXAMPLES / "distribution.yaml")])
+    monday = "2026-07-20 08:00"  # the Tuesday is Belgium's national day
+    events = [
+        the_order(ordered(10), when=monday),
+        the_bill(billed(10), when=monday, invoice_date=day("2026-07-20")),
+        bill("99", "2026-07-21 23:00", created_at=at("2026-07-21 23:00")),  # time goes on
+    ]
+    assert found(events, policies) == [], "a bill may be a business day ahead of its goods"
+    events.append(bill("98", "2026-07-22 08:00", created_at=at("2026-07-22 08:00")))
+    [finding] = found(events, policies)
+    assert (finding.rule, finding.owner) == ("billed_before_receipt", "procurement")
+    assert finding.opened_at == at("2026-07-22 08:00")
 
 
 def test_services_pays_people_back_in_time() -> None:

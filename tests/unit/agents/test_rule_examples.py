@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from finwatch.domain.events import OrderLine
 from finwatch.domain.records import ExceptionRecord, Finding
 from finwatch.domain.rulebook import Entry, entries
 from finwatch.runtime.policies import packaged_policy
@@ -186,27 +185,6 @@ def _() -> Replay:
         "purchase_order", "1", f"{MONDAY} 10:00", "approved", "to approve", "purchase", actor="5", decision="approved"
     )
     return played("purchase_order", order("1", f"{MONDAY} 08:00"), asked, own)
-
-
-def _order(received: int, billed: int, until: str = "") -> Replay:
-    line = OrderLine(quantity=10_000_000, quantity_received=received, quantity_billed=billed)
-    seen = order("1", f"{MONDAY} 09:00", state="purchase", receipt_status="pending", lines=[line])
-    return played("purchase_order", order("1", f"{MONDAY} 08:00"), seen, until=until)
-
-
-@example("exceptions/billed_before_receipt")
-def _() -> Replay:
-    return _order(0, 10_000_000, until="2026-03-06 09:00")
-
-
-@example("exceptions/over_billed")
-def _() -> Replay:
-    return _order(10_000_000, 12_000_000)
-
-
-@example("exceptions/over_received")
-def _() -> Replay:
-    return _order(12_000_000, 0)
 
 
 @pytest.mark.parametrize("name", BOOK)

@@ -25,7 +25,7 @@ from finwatch.domain.events import (
     Vendor,
 )
 from finwatch.domain.identity import deterministic_id
-from finwatch.domain.policy import PolicySet
+from finwatch.domain.policy import ExceptionSection, Policy, PolicySet
 from finwatch.domain.records import Finding, Relation
 from finwatch.runtime.policies import load_policies
 from finwatch.runtime.topics import FINDING, RELATION
@@ -33,6 +33,23 @@ from streams.agents.registry import documents_stage, relations_stage
 from streams.agents.replay import Replay
 
 POLICIES = load_policies()
+
+
+def counting() -> PolicySet:
+    """The default policy, and the types that an order's own counters make."""
+    document = POLICIES.of("odoo").document
+    types = {
+        name: ExceptionSection("procurement", "high", "Look at it.", ["purchase_order"], finding=True, grace=grace)
+        for name, grace in (
+            ("billed_before_receipt", "2 business days"),
+            ("over_billed", None),
+            ("over_received", None),
+        )
+    }
+    return PolicySet([Policy(msgspec.structs.replace(document, exceptions={**document.exceptions, **types}))])
+
+
+COUNTERS = counting()
 
 
 def at(text: str) -> int:
@@ -160,9 +177,9 @@ def reviewed(
     return found
 
 
-def documents(entity: str = "bill", lateness: int = 0) -> Replay:
+def documents(entity: str = "bill", lateness: int = 0, policies: PolicySet = POLICIES) -> Replay:
     """A documents stage over one partition."""
-    return Replay(documents_stage(POLICIES), f"finance.{entity}.v1", lateness)
+    return Replay(documents_stage(policies), f"finance.{entity}.v1", lateness)
 
 
 def latest(records: Iterable[Struct], key: str) -> dict[str, Any]:
