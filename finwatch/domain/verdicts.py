@@ -105,7 +105,7 @@ def settle(
         if not stands:
             was.version += 1
             was.digest = digest
-            was.entered = verdict.entered
+            was.entered = was.entered if was.in_cohort else verdict.entered
             was.status = "resolved" if verdict.resolved else "updated" if was.status in LIVE else "open"
         was.last = Finding(
             identity,
