@@ -71,8 +71,7 @@ def changes(
 ) -> list[Figure]:
     """The rates that have to be said: those that changed, or all (``all_again``, after the status changed).
 
-    ``counts``: of the day, by ``entity`` the documents that entered, by ``entity|type`` those with an exception. Where
-    none entered (they are counted in another part of the rate) only what was met is said.
+    ``counts``: of the day, by ``entity`` the documents that entered, by ``entity|type`` those with an exception.
     """
     found = []
     for entity, entered in sorted(counts.items()):
@@ -81,8 +80,6 @@ def changes(
         for name in sorted(types_of(entity)):
             label = f"{entity}|{name}"
             numerator = counts.get(label, 0)
-            if not entered and label not in counts:
-                continue
             said = window.said.get(label)
             if said is None:
                 said = window.said[label] = Said()
@@ -94,3 +91,21 @@ def changes(
             said.numerator, said.denominator = numerator, entered
             found.append(Figure(entity, name, said))
     return found
+
+
+def numerator_change(window: Window, label: str, numerator: int, day: int, at: int) -> Said | None:
+    """The numerator of a rate whose documents are counted in another part; None when it is as it was said.
+
+    It is said at once, so that it stands when the other part says the denominator. ``at``: event time of the change;
+    once the window is final it is a correction.
+    """
+    said = window.said.get(label)
+    if said is None:
+        said = window.said[label] = Said()
+    elif said.numerator == numerator:
+        return None
+    if said.version and at >= end_of(day) + SETTLING_DAYS * DAY:
+        said.corrections += 1
+    said.version += 1
+    said.numerator = numerator
+    return said

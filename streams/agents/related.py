@@ -40,7 +40,5 @@ def publish_exception(view: View, source: str, counts: Tally, said: Said, findin
     in_cohort = finding.status != "retracted"
     if said.in_cohort != in_cohort:
         said.in_cohort = in_cohort
-        day = said.entered // DAY
-        tally.enter_cohort(counts, day, entity, 0)  # that they entered is counted where they are looked at one by one
-        number = 1 if in_cohort else -1
-        windows.count(view, source, counts, day, f"{entity}|{kind}", policy, finding.updated_at, number)
+        day, number = said.entered // DAY, 1 if in_cohort else -1
+        windows.count_apart(view, source, counts, day, entity, kind, policy, finding.updated_at, number)

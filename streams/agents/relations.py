@@ -71,7 +71,7 @@ class RelationsStage:
             self._book.switch(view, source)
             return
         if key.startswith(windows.PREFIX):
-            windows.advance(view, key, self._book.current(view, source))
+            view.delete(key)  # a window is over
             return
         detector = self._timed.get(kind)
         if detector is not None:

@@ -9,7 +9,7 @@ from finwatch.domain import rates
 from finwatch.domain.calendar import DAY
 from finwatch.domain.identity import deterministic_id
 from finwatch.domain.policy import Policy
-from finwatch.domain.rates import Window
+from finwatch.domain.rates import Figure, Window
 from finwatch.domain.records import Rate
 from finwatch.runtime.topics import RATE
 from streams.agents import tally
@@ -57,29 +57,57 @@ def advance(view: View, key: str, policy: Policy) -> None:
     view.put(key, window, rates.due_after(window, day))
 
 
+def count_apart(
+    view: View, source: str, counts: Tally, day: int, entity: str, kind: str, policy: Policy, at: int, number: int
+) -> None:
+    """Count exceptions of a day whose documents are counted in another part of the rate, and say the numerator at once.
+
+    That part's status is the window's: this one holds it up at no time. The row goes when the window is over.
+    """
+    key = f"{PREFIX}{source}:{day}"
+    window = view.get(key, Window)
+    if window is None:
+        window = Window("final")
+        if max(at, view.time_of(source) or 0) >= rates.due_after(window, day):
+            return  # it is over, and forgotten
+    label = f"{entity}|{kind}"
+    tally.enter_cohort(counts, day, label, number)
+    if day not in counts.days:
+        return  # too old to be kept
+    said = rates.numerator_change(window, label, counts.days[day][label], day, at)
+    if said is not None:
+        _say(view, source, day, Figure(entity, kind, said), window.status, policy, at)
+    view.put(key, window, rates.due_after(window, day))
+
+
 def _publish(
     view: View, source: str, day: int, window: Window, counts: Tally, policy: Policy, at: int, *, all_again: bool
 ) -> None:
+    for figure in rates.changes(window, counts.days.get(day, {}), policy.types_of, all_again=all_again):
+        _say(view, source, day, figure, window.status, policy, at)
+
+
+def _say(view: View, source: str, day: int, figure: Figure, status: str, policy: Policy, at: int) -> None:
+    entity, name, said = figure
     part = f"{view.topic}/{view.partition}"
-    for entity, name, said in rates.changes(window, counts.days.get(day, {}), policy.types_of, all_again=all_again):
-        identity = deterministic_id("rate", source, entity, name, day, part)
-        view.emit(
-            RATE,
+    identity = deterministic_id("rate", source, entity, name, day, part)
+    view.emit(
+        RATE,
+        identity,
+        Rate(
             identity,
-            Rate(
-                identity,
-                said.version,
-                source,
-                entity,
-                name,
-                day * DAY,
-                rates.end_of(day),
-                window.status,
-                said.corrections,
-                said.numerator,
-                said.denominator,
-                part,
-                policy.label,
-                at,
-            ),
-        )
+            said.version,
+            source,
+            entity,
+            name,
+            day * DAY,
+            rates.end_of(day),
+            status,
+            said.corrections,
+            said.numerator,
+            said.denominator,
+            part,
+            policy.label,
+            at,
+        ),
+    )

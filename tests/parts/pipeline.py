@@ -23,6 +23,7 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka.admin import AdminClient
 
 import finwatch.local.child as child
+from finwatch.domain.policy import RELATED_TYPES
 from finwatch.local.access import settings_for
 from finwatch.local.backpressure import READS, Positions
 from finwatch.local.front.access import password_file
@@ -339,9 +340,20 @@ def conclusions(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
 
     What meets from several topics may be said with a fact missing, and corrected when it comes (docs/adr/0014). So a
     finding that was taken back may be missing, an open one may be a corrected one, and a label of which nothing is open
-    any more may be new. All else is compared as it is, findings one by one, so that a difference names the finding.
+    any more may be new; so may the exception of a finding. All else is compared as it is, these one by one, so that a
+    difference names them.
     """
-    found: dict[str, Any] = {view: _hashed(ask, view) for view in _VIEWS if "finding" not in view}
+    found: dict[str, Any] = {
+        view: _hashed(ask, view) for view in _VIEWS if "finding" not in view and view != "exceptions"
+    }
+    together = ", ".join(f"('{kind}', '{entity}')" for kind, entity in RELATED_TYPES.items())
+    found["exceptions"] = _hashed(ask, "exceptions", f"(type, entity) NOT IN ({together})")
+    columns = [name for name, *_ in ask("DESCRIBE TABLE exceptions") if name not in _COORDINATES | _CORRECTED]
+    for row in ask(
+        f"SELECT {', '.join(columns)} FROM exceptions WHERE status != 'retracted' AND (type, entity) IN ({together})"
+    ):
+        exception = dict(zip(columns, row, strict=True))
+        found[f"exception {exception['exception_id']}"] = exception
     columns = [name for name, *_ in ask("DESCRIBE TABLE findings") if name not in _COORDINATES | _CORRECTED]
     for row in ask(f"SELECT {', '.join(columns)} FROM findings WHERE status != 'retracted'"):
         finding = dict(zip(columns, row, strict=True))
@@ -350,7 +362,7 @@ def conclusions(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
         assert key not in found, f"{key} is there twice"
         found[key] = finding
     for kpi, labels, value in ask("SELECT kpi, labels, value FROM kpis"):
-        if kpi != "findings_open" or value:
+        if kpi not in ("findings_open", "exceptions_open") or value:
             found[f"kpi {kpi} {labels}"] = value
     return found
 
@@ -373,10 +385,10 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any
     return found
 
 
-def _hashed(ask: Callable[[str], list[tuple[Any, ...]]], view: str) -> tuple[Any, ...]:
+def _hashed(ask: Callable[[str], list[tuple[Any, ...]]], view: str, which: str = "true") -> tuple[Any, ...]:
     columns = [name for name, *_ in ask(f"DESCRIBE TABLE {view}") if name not in _COORDINATES]
     row = f"toString(tuple({', '.join(columns)}))"
-    return ask(f"SELECT count(), sum(cityHash64({row})) FROM {view}")[0]
+    return ask(f"SELECT count(), sum(cityHash64({row})) FROM {view} WHERE {which}")[0]
 
 
 def stack_pids(directory: Path) -> list[int]:

@@ -86,3 +86,37 @@ INNER JOIN
     GROUP BY source
 ) AS seen ON seen.source = x.source
 COMMENT 'Exceptions that are open now, one row each, with whose they are, how old they are and whether they are late: group by what you ask.';
+
+-- Numerators and denominators of one rate come from several parts: a numerator that came first waits for its denominator.
+CREATE OR REPLACE VIEW {database}.exception_rates
+(
+    source       LowCardinality(String) COMMENT 'Source.',
+    entity       LowCardinality(String) COMMENT 'Kind of document.',
+    type         LowCardinality(String) COMMENT 'Type of exception, from the closed list.',
+    window_start DateTime64(6, 'UTC') COMMENT 'Beginning of the window, UTC.',
+    window_end   DateTime64(6, 'UTC') COMMENT 'Its end, UTC; the instant itself is outside.',
+    status       LowCardinality(String) COMMENT 'provisional while a part of it is, then final.',
+    numerator    UInt64 COMMENT 'Documents of the window\'s cohort that had an exception of the type at any time.',
+    denominator  UInt64 COMMENT 'Documents that entered in the window.',
+    rate         Nullable(Float64) COMMENT 'numerator / denominator.',
+    low          Nullable(Float64) COMMENT 'Lower end of Wilson\'s 95 % interval: small numbers have a wide one.',
+    high         Nullable(Float64) COMMENT 'Upper end of Wilson\'s 95 % interval.',
+    corrections  UInt64 COMMENT 'Changes of its parts since they were final.',
+    parts        UInt64 COMMENT 'Number of parts merged.'
+)
+AS
+WITH 1.96 AS z
+SELECT
+    source, entity, type, window_start, window_end,
+    if(countIf(part.status = 'provisional') > 0, 'provisional', 'final') AS status,
+    sum(part.numerator) AS numerator,
+    sum(part.denominator) AS denominator,
+    numerator / nullIf(denominator, 0) AS rate,
+    greatest(0, (rate + z * z / (2 * denominator) - z * sqrt(rate * (1 - rate) / denominator + z * z / (4 * denominator * denominator))) / (1 + z * z / denominator)) AS low,
+    least(1, (rate + z * z / (2 * denominator) + z * sqrt(rate * (1 - rate) / denominator + z * z / (4 * denominator * denominator))) / (1 + z * z / denominator)) AS high,
+    sum(part.corrections) AS corrections,
+    count() AS parts
+FROM {database}.rate_states AS part FINAL
+GROUP BY source, entity, type, window_start, window_end
+HAVING denominator > 0
+COMMENT 'Exception rates by the day on which documents entered, with numerator, denominator and Wilson\'s interval.';
