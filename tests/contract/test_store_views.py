@@ -321,6 +321,8 @@ def test_a_policy_tells_what_stands_by_it(client: Any) -> None:
         ("uses@1+ab", 1, None, [], 1, 1, 1, 1),
         ("uses@2+cd", 0, "why", ["clock x: taken out"], 1, 1, 1, 1),
     ]
+
+
 def test_open_exceptions_are_as_old_and_as_late_as_their_source_says(client: Any) -> None:
     row = (
         "('{}', 1, 'old:bill:1', 'old', 'bill', '1', 'over_billed', '{}', "
