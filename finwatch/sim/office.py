@@ -217,7 +217,7 @@ def lay_office(db: Database, at: datetime, staff: Staff) -> None:
     for uid in list(users.rows):
         groups = sorted({1, *members.get(uid, ())})
         more = {"groups_id": groups, "group_ids": groups, "all_group_ids": groups, "share": False}
-        more |= {"company_ids": [actions.COMPANY]}
+        more |= {"company_ids": [actions.COMPANY, actions.SISTER]}
         users.put(users.rows[uid] | {k: v for k, v in more.items() if k in users.model.fields})
     for number, name, every, unit, _ in _CRONS:
         action = {

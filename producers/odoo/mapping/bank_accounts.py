@@ -23,10 +23,16 @@ def document(row: Row, _lines: Lines, source: Source) -> Document:
         "transfer_warning": flag(row, "has_money_transfer_warning"),
         "commercial_partner_id": ref(row, "partner_id.commercial_partner_id"),
         "vat": text(row, "partner_id.vat"),  # a contact has its firm's
-        "supplier_rank": integer(row, "partner_id.supplier_rank"),
-        "customer_rank": integer(row, "partner_id.customer_rank"),
+        "supplier_rank": _any(row, "partner_id.supplier_rank"),
+        "customer_rank": _any(row, "partner_id.customer_rank"),
     }
     return Document("bank_account", ref(row, "company_id"), body)
+
+
+def _any(row: Row, field: str) -> int | None:
+    """A rank as 0 or 1: it grows with each bill, which is no change of the account."""
+    rank = integer(row, field)
+    return None if rank is None else min(rank, 1)
 
 
 MAPPING = Mapping(

@@ -27,6 +27,7 @@ EXPENSE = {
     "total_amount": 88.4,
     "date": "2026-11-02",
     "approval_date": "2026-11-04 00:00:00",
+    "vendor_id": [77, "Rail"],
     "company_id": [1, "A Company"],
     "create_uid": [9, "An Employee"],
     "create_date": "2026-11-02 08:00:00",
@@ -69,6 +70,8 @@ def test_an_expense_is_a_report_of_one_line_in_the_reports_words() -> None:
             "quantity": Decimal("1.0"),
             "total": Decimal("88.4"),
             "date": date(2026, 11, 2),
+            "vendor_id": "77",
+            "vendor_name": "Rail",
         }
     ]
 
