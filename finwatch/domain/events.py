@@ -139,6 +139,20 @@ class Company(Event, frozen=True):
     period_lock_date: int | None = None
     purchase_lock_date: int | None = None
     sale_lock_date: int | None = None
+    tax_lock_date: int | None = None
+
+
+class LockException(Event, frozen=True):
+    """Leave to post behind a lock date of a company (Odoo 18 and later). Days since the epoch."""
+
+    lock: str | None = None
+    lock_date: int | None = None
+    company_lock_date: int | None = None
+    person: str | None = None
+    ends_at: int | None = None
+    active: bool | None = None
+    created_by: str | None = None
+    created_at: int | None = None
 
 
 class Vendor(Event, frozen=True):
@@ -325,6 +339,7 @@ DOCUMENT_PROJECTIONS: Mapping[str, type[Struct]] = MappingProxyType(
         "finwatch.Receipt": Receipt,
         "finwatch.Vendor": Vendor,
         "finwatch.Company": Company,
+        "finwatch.LockException": LockException,
         "finwatch.Payment": Payment,
         "finwatch.BankAccount": BankAccount,
         "finwatch.ExpenseReport": ExpenseReport,

@@ -109,6 +109,7 @@ def apply(
     if fact.review:
         return _apply_review(machine, fact, policy, calendar)
     before = machine.state
+    paid_before = machine.payment_state
     activity, old, after = fact.activity, fact.before, fact.after
     if activity == "created" and before is not None:
         return None  # something is known of it that happened before
@@ -155,7 +156,7 @@ def apply(
             clocks.append(rule.name)
             flagged = _overdue(machine, rule.section.exception, clock) or flagged
     closed = machine.closed if reaction.closes is None else reaction.closes
-    moved = closed != machine.closed
+    moved = closed != machine.closed or machine.payment_state != paid_before
     machine.closed = closed
     return Touched(steps, clocks, flagged) if steps or clocks or flagged or moved else None
 

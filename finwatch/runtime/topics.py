@@ -51,7 +51,7 @@ KEPT_ENTITIES = (
 )
 """Entities that are stored as JSON, with a view each. No stage reads their topics, unless they are watched too."""
 ENTITIES = DOCUMENT_ENTITIES + KEPT_ENTITIES
-WATCHED_ENTITIES = (*DOCUMENT_ENTITIES, "approval_request", "company")
+WATCHED_ENTITIES = (*DOCUMENT_ENTITIES, "approval_request", "company", "lock_exception")
 """Entities with documents under control: their topics are the input of the documents stage."""
 CUSTOM = "custom_record"
 """Entity of records of models that a configuration adds, whatever their model; a record's id is `<model>/<id>`."""

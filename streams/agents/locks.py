@@ -6,7 +6,7 @@ to the days whose state they change. In the relations stage: one row a company a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from zlib import crc32
 
@@ -15,9 +15,9 @@ from msgspec import Struct, structs
 
 from finwatch.domain.calendar import DAY
 from finwatch.domain.duties import locks
-from finwatch.domain.duties.locks import LOCKS, BookedDay, Lock, Posted
+from finwatch.domain.duties.locks import LOCKS, BookedDay, Lock, Pass, Posted
 from finwatch.domain.duties.rules import RULES
-from finwatch.domain.events import Company, Event, RelationFact
+from finwatch.domain.events import Company, Event, LockException, RelationFact
 from finwatch.domain.findings import Subject
 from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Kpi, Relation
@@ -41,6 +41,9 @@ class Told(Struct, omit_defaults=True):
     event_id: str = ""
     company_amount: Decimal | None = None
     locks: list[Lock] = []
+    person: str | None = None
+    taxed: bool = False
+    let: Pass | None = None
 
 
 class Sent(Struct, array_like=True):
@@ -75,9 +78,9 @@ class PostedFacts:
         posted = content.state == "posted" and content.booked is not None and not change.deleted
         told: Told | None = None
         if posted and content.booked is not None and subject.company_id is not None:
-            at, event_id = locks.posted_at(change.facts, content)
+            at, event_id, person = locks.posted_at(change.facts, content)
             if at // DAY > content.booked:
-                told = Told(at, event_id, content.company_amount)
+                told = Told(at, event_id, content.company_amount, [], person, locks.taxed(content))
         row_key = f"l:{subject.document_key}"
         sent = change.view.get(row_key, Sent)
         if sent is None:
@@ -129,22 +132,66 @@ class LockFacts:
                 days.update(range(max(oldest + 1, newest - reach + 1), newest + 1))
         if days:
             row.version += 1
-            self._tell(view, event, row, sorted(days))
+            _tell_days(view, event, event.record_id, row.version, Told(locks=row.locks), sorted(days))
         view.put(key, row)
         return None
 
-    @staticmethod
-    def _tell(view: View, event: Event, row: CompanyRow, days: list[int]) -> None:
-        subject = Subject(event.document_key, event.source, event.entity, event.record_id, event.company_id)
-        times = (event.timeline, event.occurred_at, event.observed_at, event.event_id)
-        attributes = _ENCODE(Told(locks=row.locks)).decode()
-        for day in days:
-            key = f"{RELATION_NAME}:{event.source}:{event.record_id}:{day}"
-            fact = Relation(
-                RELATION_NAME, key, row.version, "put", *subject, *times,
-                None, None, None, None, None, None, day, attributes,
-            )  # fmt: skip
-            view.emit(RELATION, key, fact)
+
+class PassRow(Struct, array_like=True):
+    """One lock exception, as it was last seen."""
+
+    seen: str = ""
+    at: int = -1
+    version: int = 0
+    let: Pass | None = None
+
+
+class PassFacts:
+    """Master data: sends a lock exception to the days that it opens to somebody."""
+
+    entities = frozenset({"lock_exception"})
+
+    def apply(self, view: View, event: Event, policy: Policy) -> bool | None:
+        """Take an event of a lock exception. Returns False for a repeat."""
+        key = f"mp:{event.document_key}"
+        row = view.get(key, PassRow) or PassRow()
+        short = event.event_id[:_ID]
+        if short in row.seen:
+            return False
+        row.seen = row.seen[-_ID * (_IDS_KEPT - 1) :] + short
+        view.put(key, row)
+        if not isinstance(event, LockException) or event.occurred_at < row.at or event.company_lock_date is None:
+            return None
+        row.at = event.occurred_at
+        since = event.occurred_at if event.created_at is None else event.created_at
+        until = event.ends_at or 0
+        if event.active is False or event.op == "d":  # revoked: by then at the latest
+            until = min(until or event.occurred_at, event.occurred_at)
+        was = row.let
+        first = event.event_id if was is None else was.event_id
+        let = Pass(row.version + 1, event.lock or "", since, until, event.person, event.created_by, first)
+        if was is not None and structs.replace(let, version=was.version) == was:
+            return None
+        row.version, row.let = row.version + 1, let
+        reach = event.company_lock_date - policy.document.duties.lock_days
+        days = range(max(reach, event.lock_date or 0) + 1, event.company_lock_date + 1)
+        if event.company_id is not None:
+            _tell_days(view, event, event.company_id, row.version, Told(let=let), days)
+        return None
+
+
+def _tell_days(view: View, event: Event, company: str, version: int, told: Told, days: Iterable[int]) -> None:
+    """Send a fact to each of these days of a company's books."""
+    subject = Subject(event.document_key, event.source, event.entity, event.record_id, company)
+    times = (event.timeline, event.occurred_at, event.observed_at, event.event_id)
+    attributes = _ENCODE(told).decode()
+    for day in days:
+        key = f"{RELATION_NAME}:{event.source}:{company}:{day}"
+        fact = Relation(
+            RELATION_NAME, key, version, "put", *subject, *times,
+            None, None, None, None, None, None, day, attributes,
+        )  # fmt: skip
+        view.emit(RELATION, key, fact)
 
 
 class BookedDays:
@@ -160,6 +207,11 @@ class BookedDays:
             if fact.version <= books.version or told is None:
                 return False
             books.version, books.locks = fact.version, told.locks
+        elif fact.entity == "lock_exception":
+            known = books.passes.get(fact.document_key)
+            if told is None or told.let is None or (known is not None and fact.version <= known.version):
+                return False
+            books.passes[fact.document_key] = told.let
         else:
             was = books.documents.get(fact.document_key)
             if (was is not None and fact.version <= was.version) or (was is None and told is None):
@@ -178,6 +230,8 @@ class BookedDays:
                     fact.currency,
                     fact.company_id,
                     told.company_amount,
+                    told.person,
+                    told.taxed,
                 )
         found = locks.judge(int(fact.relation_key.rpartition(":")[2]), books, policy.document.duties)
         changed = settle(

@@ -18,7 +18,7 @@ from streams.agents.duties import (
     VendorFacts,
     VendorMaster,
 )
-from streams.agents.locks import BookedDays, LockFacts, PostedFacts
+from streams.agents.locks import BookedDays, LockFacts, PassFacts, PostedFacts
 from streams.agents.orders import OrderChains, OrderFacts
 from streams.agents.relations import RelationsStage
 from streams.stage import Stage
@@ -34,7 +34,7 @@ DOCUMENT_DETECTORS: tuple[DocumentDetector, ...] = (
     VendorFacts(),
     PersonFacts(),
 )
-MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(), VendorMaster(), LockFacts())
+MASTER_DETECTORS: tuple[MasterDetector, ...] = (BankFacts(), VendorMaster(), LockFacts(), PassFacts())
 RELATION_DETECTORS: tuple[RelationDetector, ...] = (
     DuplicatePairs(),
     OrderChains(),

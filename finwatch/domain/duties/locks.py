@@ -23,10 +23,12 @@ LOCKS: Mapping[str, frozenset[str]] = MappingProxyType(
         "period_lock_date": frozenset({"bill", "invoice", "entry"}),
         "purchase_lock_date": frozenset({"bill"}),
         "sale_lock_date": frozenset({"invoice"}),
+        "tax_lock_date": frozenset({"bill"}),
     }
 )
-"""Lock dates of a company (Odoo 17 to 19) and what each holds for. That of tax returns is left out: whether it holds
-for a document depends on its taxes."""
+"""Lock dates of a company (Odoo 17 to 19) and what each holds for. That of tax returns holds for what bears tax: known
+of bills."""
+TAX_LOCK = "tax_lock_date"
 
 
 class Lock(Struct, array_like=True, gc=False):
@@ -35,6 +37,21 @@ class Lock(Struct, array_like=True, gc=False):
     at: int
     name: str
     day: int | None
+    event_id: str
+
+
+class Pass(Struct, array_like=True):
+    """A lock exception: from ``at`` on somebody may post behind the lock ``name``, where it would hold.
+
+    ``person``: who may; None: everybody. ``by``: who granted it. ``until``: when it ends; 0: not, as far as is known.
+    """
+
+    version: int
+    name: str
+    at: int
+    until: int
+    person: str | None
+    by: str | None
     event_id: str
 
 
@@ -50,6 +67,8 @@ class Posted(Struct, array_like=True):
     currency: str | None
     company_id: str | None
     company_amount: Decimal | None
+    person: str | None = None  # who posted it, as far as the log tells
+    taxed: bool = False
 
 
 class BookedDay(Struct, array_like=True):
@@ -59,18 +78,25 @@ class BookedDay(Struct, array_like=True):
     locks: list[Lock] = []
     documents: dict[str, Posted] = {}
     said: dict[str, Said] = {}
+    passes: dict[str, Pass] = {}
 
 
-def posted_at(facts: Sequence[Fact], content: Content) -> tuple[int, str]:
-    """When a document was posted, at the earliest: as the log tells, else when it was made. 0: not known.
+def taxed(content: Content) -> bool:
+    """Whether a bill bears tax."""
+    paper = content.paper
+    return paper is not None and paper.net is not None and paper.net != content.amount
+
+
+def posted_at(facts: Sequence[Fact], content: Content) -> tuple[int, str, str | None]:
+    """When a document was posted, at the earliest, and by whom: as the log tells, else when it was made. 0: not known.
 
     What is posted in the transaction that makes it leaves no row in the log.
     """
     for fact in reversed(facts):
         if fact.tracked and fact.field == STATE and fact.after == "posted":
-            return fact.at, fact.event_id
+            return fact.at, fact.event_id, fact.actor
     made = facts[0] if facts and facts[0].activity == CREATED else None
-    return (0, "") if made is None else (made.at, made.event_id)
+    return (0, "", None) if made is None else (made.at, made.event_id, made.actor)
 
 
 def judge(day: int, books: BookedDay, settings: DutiesSection) -> Iterator[Verdict]:
@@ -89,11 +115,23 @@ def judge(day: int, books: BookedDay, settings: DutiesSection) -> Iterator[Verdi
                 and lock.day >= day
                 and one.entity in LOCKS.get(lock.name, ())
                 and lock.name in settings.locks
+                and (one.taxed or lock.name != TAX_LOCK)
             ),
             None,
         )
         if closed is None:
             continue
+        reasons, evidence = ["It was posted into a period that had been locked."], [closed.event_id, one.event_id]
+        let = _let_past(books, closed.name, one)
+        own = False
+        if let is not None:
+            evidence.insert(1, let.event_id)
+            own = settings.one_hand(let.by, one.person)
+            reasons.append(
+                "Whoever posted it had granted the lock exception that let it past."
+                if own
+                else "A lock exception let it past."
+            )
         yield Verdict(
             "posted_after_lock",
             (key,),
@@ -102,9 +140,23 @@ def judge(day: int, books: BookedDay, settings: DutiesSection) -> Iterator[Verdi
             one.company_id,
             one.at,
             one.at,
-            ["It was posted into a period that had been locked."],
-            [closed.event_id, one.event_id],
+            reasons,
+            evidence,
             one.amount,
             one.currency,
+            severity="critical" if own else None,
             company_amount=one.company_amount,
         )
+
+
+def _let_past(books: BookedDay, lock: str, one: Posted) -> Pass | None:
+    """The lock exception that held for a document when it was posted: of several the one granted last."""
+    held = [
+        let
+        for let in books.passes.values()
+        if let.name == lock
+        and let.at <= one.at
+        and (let.until == 0 or one.at < let.until)
+        and (let.person is None or one.person is None or let.person == one.person)
+    ]
+    return max(held, key=lambda let: (let.at, let.event_id), default=None)

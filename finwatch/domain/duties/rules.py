@@ -13,7 +13,8 @@ RULES = book(
         "One person had two duties that must be apart",
         "On one chain of documents (an order, its receipts, its bills and their payment) one person did two things "
         "that the policy keeps apart. The vendor and the account that is paid to belong to the chain: whoever made or "
-        "changed one of them within the policy's days before the payment.",
+        "changed one of them within the policy's days before the payment. Reconciliation is the step from in "
+        "payment to paid, when the payment is matched with the bank (Odoo's Accounting app; Community has none).",
         ("purchase_order", "receipt", "bill", "payment", "bank_account", "vendor", "transition.actor"),
         (
             "duties.conflicts",
@@ -110,9 +111,18 @@ RULES = book(
         DETECTOR,
         "Posted into a period after it had been locked",
         "A bill, invoice or entry is booked on a day that its company had locked before it was posted, whether the "
-        "lock stood then, or had been taken away. It was posted when the source's log says so; else when it was made.",
-        ("company.fiscalyear_lock_date", "bill.accounting_date", "invoice", "entry", "transition.state"),
-        ("duties.locks", "duties.lock_days"),
+        "lock stood then, or had been taken away. It was posted when the source's log says so; else when it was made. "
+        "The lock of tax returns holds for bills with tax. A lock exception (Odoo 18 and later) that let it past is "
+        "named, and it is grave when whoever posted it had granted that exception.",
+        (
+            "company.fiscalyear_lock_date",
+            "bill.accounting_date",
+            "invoice",
+            "entry",
+            "transition.state",
+            "lock_exception",
+        ),
+        ("duties.locks", "duties.lock_days", "duties.same_person", "duties.exempt"),
         "It was posted into a period that had been locked.",
         "September is locked on 8 October; on 12 October an entry of 29 September is posted.",
     ),

@@ -11,6 +11,7 @@ WORDS: Mapping[str, str] = {
     "enter_bill": "entered the bill",
     "approve_bill": "approved the bill",
     "release_payment": "released the payment",
+    "reconcile_payment": "matched the payment with the bank",
     "maintain_bank": "changed the vendor's bank account",
     "maintain_vendor": "made or changed the vendor",
 }

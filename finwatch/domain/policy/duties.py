@@ -15,11 +15,19 @@ DUTIES = (
     "enter_bill",
     "approve_bill",
     "release_payment",
+    "reconcile_payment",
     "maintain_bank",
     "maintain_vendor",
 )
 
-_LOCKS = ("fiscalyear_lock_date", "hard_lock_date", "period_lock_date", "purchase_lock_date", "sale_lock_date")
+_LOCKS = (
+    "fiscalyear_lock_date",
+    "hard_lock_date",
+    "period_lock_date",
+    "purchase_lock_date",
+    "sale_lock_date",
+    "tax_lock_date",
+)
 
 
 def _handling() -> dict[str, Handling]:
@@ -101,6 +109,7 @@ class DutiesSection(Section, frozen=True):
         ("receive_goods", "approve_bill"),
         ("enter_bill", "release_payment"),
         ("approve_bill", "release_payment"),
+        ("release_payment", "reconcile_payment"),
         ("maintain_bank", "release_payment"),
         ("maintain_vendor", "release_payment"),
         ("maintain_vendor", "approve_bill"),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finwatch.domain.duties.rules import RULES
-from finwatch.domain.events import BankAccount, EntryLine, Event, RelationFact
+from finwatch.domain.events import BankAccount, EntryLine, Event, LockException, RelationFact
 from finwatch.domain.policy import DutiesSection, Policy, PolicyError, PolicySet
 from finwatch.domain.records import Finding, Relation
 from finwatch.runtime.topics import FINDING, RELATION
@@ -309,6 +309,57 @@ def test_a_period_that_was_opened_for_it_had_been_locked() -> None:
     assert finding.evidence == [LOCKED.event_id, finding.evidence[1]]
 
 
+def let_past(when: str, by: str = "12", person: str | None = None, ends: str | None = None, **fields: Any) -> Event:
+    """Leave to post behind the lock of February that ``by`` granted."""
+    body: dict[str, Any] = {
+        "lock": "fiscalyear_lock_date",
+        "company_lock_date": day("2026-02-28"),
+        "person": person,
+        "ends_at": None if ends is None else at(ends),
+        "active": True,
+        "created_by": by,
+        "created_at": at("2026-03-05 09:00"),
+        **fields,
+    }
+    found_: Event = _event(LockException, "lock_exception", "6", when, body)
+    return found_
+
+
+GRANTED = "Whoever posted it had granted the lock exception that let it past."
+
+
+@pytest.mark.parametrize(
+    ("exception", "more"),
+    [
+        ([let_past("2026-03-05 09:00", "3")], ["A lock exception let it past."]),
+        ([let_past("2026-03-05 09:00")], [GRANTED]),
+        ([let_past("2026-03-05 09:00", person="12")], [GRANTED]),
+        ([let_past("2026-03-05 09:00", person="8")], []),  # it is another's
+        ([let_past("2026-03-05 09:00", ends="2026-03-05 10:30")], []),  # it had ended
+        ([let_past("2026-03-05 09:00", ends="2026-03-05 11:30")], [GRANTED]),
+        ([let_past("2026-03-05 09:00"), let_past("2026-03-05 10:30", active=False)], []),  # it had been revoked
+        ([let_past("2026-03-05 09:00", lock="sale_lock_date")], []),
+        ([let_past("2026-03-05 09:00", created_at=at("2026-03-05 12:00"))], []),  # it came later
+        ([let_past("2026-03-05 09:00", lock_date=day("2026-02-27"))], []),  # the day stays locked
+    ],
+)
+def test_a_lock_exception_and_whoever_granted_it_are_named(exception: list[Event], more: list[str]) -> None:
+    documents = own_entry("12", booked="2026-02-27")
+    for events in ([LOCKED, *exception, *documents], [*documents, *reversed(exception), LOCKED]):
+        facts, _ = told(events)
+        [finding] = (one for one in judged(facts).values() if one.rule == "posted_after_lock")
+        assert finding.reasons == ["It was posted into a period that had been locked.", *more]
+        assert finding.severity == ("critical" if more == [GRANTED] else "high")
+        assert len(finding.evidence) == (3 if more else 2)
+
+
+@pytest.mark.parametrize(("net", "rules"), [(Decimal(100), []), (Decimal(80), ["posted_after_lock"])])
+def test_the_lock_of_tax_returns_holds_for_bills_with_tax(net: Decimal, rules: list[str]) -> None:
+    taxes = msgspec.structs.replace(LOCKED, fiscalyear_lock_date=None, tax_lock_date=day("2026-02-28"))
+    late = bill("20", "2026-03-06 10:00", state="posted", accounting_date=day("2026-02-27"), amount_untaxed=net)
+    assert [one.rule for one in found([taxes, late, posted("20", "2026-03-06 10:00")])] == rules
+
+
 def test_what_is_said_of_a_locked_period_is_said_once_in_whatever_order_the_topics_are_read() -> None:
     """Lock dates and documents come on different topics: no order of them is corrected by the next fact."""
     reopened, again = company("2026-03-05 09:30", None), company("2026-03-05 12:00", "2026-02-28")
@@ -347,6 +398,29 @@ def test_another_lock_counts_for_its_own_documents_only() -> None:
     sales = msgspec.structs.replace(LOCKED, fiscalyear_lock_date=None, sale_lock_date=day("2026-02-28"))
     assert found([sales, *own_entry("12", booked="2026-02-27")]) == []
     assert found([LOCKED, *own_entry("12", booked="2026-02-27")], under(locks=("hard_lock_date",))) == []
+
+
+def matched(record: str, when: str, actor: str, before: str = "in_payment", after: str = "paid") -> Event:
+    """The log's row of a payment that was matched with the bank."""
+    return moved("bill", record, when, "paid", before, after, field="payment_state", actor=actor)
+
+
+def test_who_releases_a_payment_does_not_match_it_with_the_bank() -> None:
+    paid = moved("bill", "20", "2026-03-09 10:00", "paid", "not_paid", "in_payment", field="payment_state", actor="9")
+    events = [*BILLED, paid, matched("20", "2026-03-12 10:00", "9")]
+    said = (["odoo:bill:20"], ["The same person released the payment and matched the payment with the bank."])
+    assert conflicts_of(events) == [said]
+    assert conflicts_of(events, under(conflicts=(("approve_bill", "release_payment"),))) == []
+    assert conflicts_of([*events[:-1], matched("20", "2026-03-12 10:00", "11")]) == []
+    # Taken back from the bank's line, and matched by another.
+    undone = matched("20", "2026-03-13 10:00", "9", "paid", "in_payment")
+    assert conflicts_of([*events, undone, matched("20", "2026-03-13 11:00", "11")]) == []
+    # Without that step (Community) a bill is paid, or paid in parts, by one act: nothing is matched.
+    parts = [
+        matched("20", "2026-03-09 10:00", "9", "not_paid", "partial"),
+        matched("20", "2026-03-10 10:00", "9", "partial"),
+    ]
+    assert conflicts_of([*BILLED, *parts]) == []
 
 
 def conflicts_of(events: list[Event], policies: PolicySet = POLICIES) -> list[tuple[list[str], list[str]]]:
@@ -594,6 +668,7 @@ def worlds(draw: st.DrawFn) -> list[Event]:
                     "change",
                     "vendor",
                     "lock",
+                    "pass",
                     "entry",
                     "account",
                     "shared",
@@ -613,6 +688,8 @@ def worlds(draw: st.DrawFn) -> list[Event]:
                 events.append(vendor("7", when, purchase_warning=blocked, payment_term_id=terms, actor=person))
             case "lock":
                 events.append(company(when, draw(st.sampled_from([None, "2026-02-15", "2026-02-28"]))))
+            case "pass":
+                events.append(let_past(when, person, active=draw(st.booleans()), created_at=at(when)))
             case "entry":
                 booked = day(draw(st.sampled_from(["2026-02-10", "2026-02-20"])))
                 posted_by = moved("entry", "30", when, "posted", "draft", "posted", actor=person)

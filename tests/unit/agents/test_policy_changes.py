@@ -85,6 +85,17 @@ def test_a_shorter_target_is_overdue_at_once_and_says_so() -> None:
     assert [f.opened_at for f in breach] == [at("2026-03-04 10:00")], "nobody could know before"
 
 
+@pytest.mark.parametrize(("late", "status"), [(-SECOND, "met"), (0, "breached")])
+def test_the_due_instant_is_the_first_that_is_too_late(late: int, status: str) -> None:
+    """As the end of a due date is the midnight after it, and a payment of the next day is not in time."""
+    replay = documents()
+    replay.feed([bill("1", "2026-03-02 09:00")])
+    due = clock_of(replay, "bill_validation").due_at
+    assert due is not None
+    replay.feed([moved("bill", "1", due + late, "posted", "draft", "posted")])
+    assert clock_of(replay, "bill_validation").status == status
+
+
 def test_a_longer_target_takes_a_breach_back_into_the_future() -> None:
     replay = documents()
     replay.feed([bill("1", "2026-03-02 09:00")])
