@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from finwatch import __version__
-from finwatch.cli import capture, explain, feedback, findings, odoo, policy, query, schemas, sim, sink, store, topics
+from finwatch.cli import (
+    approvals,
+    capture,
+    explain,
+    feedback,
+    findings,
+    odoo,
+    policy,
+    query,
+    schemas,
+    sim,
+    sink,
+    store,
+    topics,
+)
 from finwatch.cli.demo import demo
 from finwatch.cli.doctor import doctor
 from finwatch.cli.import_log import import_log
@@ -49,6 +63,7 @@ app.command("query")(query.command)
 app.add_typer(findings.app, name="findings")
 findings.app.command("dismiss")(feedback.dismiss)
 findings.app.command("reopen")(feedback.reopen)
+app.command("approvals")(approvals.command)
 app.command("explain")(explain.command)
 app.command()(reconcile)
 app.command()(doctor)

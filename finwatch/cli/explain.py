@@ -173,7 +173,7 @@ def _timeline(client: Client, keys: Sequence[str], evidence: Sequence[str]) -> l
 
 
 def _links(url: str, timeline: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Addresses of the documents' forms; Odoo 17's form of address, which 18 understands too."""
+    """Addresses of the documents' forms; Odoo 17's form of address, which the router of 18 and later rewrites."""
     if not url:
         return []
     records = dict.fromkeys(
@@ -284,6 +284,13 @@ def _show(told: Mapping[str, Any]) -> None:
             ("field", "stored", "computed again"),
             ((name, both["stored"], both["recomputed"]) for name, both in again["differs"].items()),
         )
+        if "policy_version" in again["differs"]:
+            out.print(
+                "This process has other policies than the one it was made under"
+                + ("; they say the same of it." if len(again["differs"]) == 1 else ", which may be why.")
+                + " To compute it under that one, name its file in FINWATCH_POLICY.",
+                soft_wrap=True,
+            )
     else:
         out.print(
             f"[bold red]computed again from {again['records_read']:,} records of the log: there is no such finding[/]"

@@ -111,6 +111,18 @@ def test_every_sql_panel_answers_from_the_demo(store: StoreServer) -> None:
     assert empty == {panel for panel in empty if "dead letter" in panel.lower()}
 
 
+def test_approvals_are_listed_as_the_store_counts_them(store: StoreServer, folder: Path) -> None:
+    ((waiting,),) = store.ask("SELECT count() FROM steps WHERE decided_at IS NULL")
+    asked = {"all": ("--by", "all"), "waiting": ("--limit", "9999"), "decided": ("--decided", "--limit", "1")}
+    with Commands(folder / "approvals", store.environment()) as commands:
+        started = {name: commands.start("approvals", *options, "--json") for name, options in asked.items()}
+        for command in started.values():
+            assert command.wait(SECONDS) == ExitCode.OK, command.said()
+        told = {name: json.loads(command.out.read_text()) for name, command in started.items()}
+    assert told["all"][0]["steps"] == len(told["waiting"]) == waiting > 0
+    assert told["decided"][0]["decision"] is not None
+
+
 def test_every_kind_of_finding_is_explained_from_the_log(store: StoreServer) -> None:
     """The log gives each again, word for word."""
     kinds = store.ask("SELECT detector, rule, status, any(finding_id) FROM findings GROUP BY detector, rule, status")
