@@ -38,6 +38,7 @@ class OrderLine(Struct, frozen=True, gc=False):
     unit: str | None = None
     price_unit: int | None = None
     subtotal: int | None = None
+    quantity_base: int | None = None
 
 
 class ReceiptLine(Struct, frozen=True, gc=False):
@@ -46,6 +47,8 @@ class ReceiptLine(Struct, frozen=True, gc=False):
     purchase_line_id: str | None = None
     unit: str | None = None
     quantity_done: int | None = None
+    quantity_expected: int | None = None
+    quantity_base: int | None = None
 
 
 class ExpenseLine(Struct, frozen=True, gc=False):

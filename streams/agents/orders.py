@@ -18,7 +18,7 @@ from finwatch.domain.duties import conflicts
 from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.locks import posted_at
 from finwatch.domain.duties.rules import RULES as DUTY_RULES
-from finwatch.domain.events import Bill, PurchaseOrder, Receipt, RelationFact
+from finwatch.domain.events import Bill, PurchaseOrder, Receipt, ReceiptLine, RelationFact
 from finwatch.domain.identity import deterministic_id, parse_document_key
 from finwatch.domain.matching import chain
 from finwatch.domain.matching.chain import Chain, ExtraLine
@@ -213,6 +213,7 @@ def _order(change: Change, event: PurchaseOrder) -> dict[str, Told]:
             line.quantity or 0,
             _net(line.price_unit, line.subtotal, line.quantity),
             receivable and line.quantity_received is not None,
+            line.quantity_base,
         )
         for line in event.lines
     ]
@@ -227,13 +228,20 @@ def _receipt(event: Receipt) -> dict[str, Told]:
     if event.state != "done" or event.purchase_order_key is None:
         return {}
     lines = [
-        chain.ReceiptLine(line.purchase_line_id, line.unit, line.quantity_done)
+        chain.ReceiptLine(line.purchase_line_id, line.unit, line.quantity_done, _in_base(line))
         for line in event.lines
         if line.purchase_line_id is not None and line.quantity_done
     ]
     at = event.occurred_at if event.done_at is None else event.done_at
     entered = at if event.created_at is None else event.created_at
     return {event.purchase_order_key: Told(receipt_lines=lines, at=at, entered=entered)}
+
+
+def _in_base(line: ReceiptLine) -> int | None:
+    """What came in, in the product's own unit: the source tells the demand in both."""
+    if not line.quantity_expected or line.quantity_base is None or line.quantity_done is None:
+        return None
+    return (line.quantity_done * line.quantity_base + line.quantity_expected // 2) // line.quantity_expected
 
 
 def _bill(change: Change, event: Bill) -> dict[str, Told]:

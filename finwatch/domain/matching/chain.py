@@ -14,7 +14,10 @@ from finwatch.domain.verdicts import Said
 
 
 class OrderLine(Struct, array_like=True, gc=False):
-    """What was agreed. ``received``: receipts are recorded of it (goods, not services)."""
+    """What was agreed. ``received``: receipts are recorded of it (goods, not services).
+
+    ``base``: the quantity in the product's own unit, as the source converts it; None when it is not told.
+    """
 
     line_id: str
     product: str | None
@@ -22,14 +25,16 @@ class OrderLine(Struct, array_like=True, gc=False):
     quantity: int
     price: int  # net, a unit
     received: bool
+    base: int | None = None
 
 
 class ReceiptLine(Struct, array_like=True, gc=False):
-    """What came in."""
+    """What came in. ``base``: the same in the product's own unit."""
 
     order_line: str
     unit: str | None
     quantity: int
+    base: int | None = None
 
 
 class BillLine(Struct, array_like=True, gc=False):

@@ -13,6 +13,7 @@ from finwatch.domain.matching.quantities import (
     over_received,
     paid_before_receipt,
 )
+from finwatch.domain.matching.units import differ, own_units, with_own
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.verdicts import Verdict
 
@@ -23,9 +24,11 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
     if order is None or not order.live:
         return
     receipts = chain.done_receipts()
+    bills = chain.counted_bills(settings.draft_bills)
+    if differ(order, receipts, bills):
+        settings = with_own(settings, own_units(order, receipts))
     if receipts:
         yield from over_received(order, receipts, settings)
-    bills = chain.counted_bills(settings.draft_bills)
     if not bills:
         return
     if order.state == "cancel":

@@ -101,7 +101,8 @@ RULES = book(
         "not_comparable",
         DETECTOR,
         "A bill's line cannot be compared with its order line",
-        "Unit or currency differ, and neither the policy's units nor the documents' own rates say how they convert. "
+        "Unit or currency differ, and neither the source's own conversions (an order's and a receipt's quantities in "
+        "the product's unit, the rates the documents were booked with) nor the policy's units say how they convert. "
         "Nothing else is said of the line.",
         _LINES,
         ("matching.units",),

@@ -55,7 +55,8 @@ class MatchingSection(Section, frozen=True):
     ``tolerances``: by vendor and product, the first that fits; the last resort is ``default``. ``apart_products`` and
     ``apart_accounts``: lines of freight, tax and rounding that no order line is expected for; other lines without one
     may come to the larger of ``unordered_absolute`` (the bill's currency) and ``unordered_percent`` of the bill's net.
-    ``units``: how many of another unit are one of a unit, by names as the source prints them. ``draft_bills``: a draft
+    ``units``: how many of another unit are one of a unit, by names as the source prints them, where the source's own
+    conversions (orders and receipts are told in the product's unit too) do not say it. ``draft_bills``: a draft
     counts as billed, as in Odoo's own counters. ``receipt_grace``: how long a bill may wait for its receipt, from when
     it bills. ``handling``: by rule, where it differs from the defaults.
     """

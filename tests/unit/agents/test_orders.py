@@ -215,6 +215,25 @@ def test_units_are_converted_by_the_policys_table() -> None:
     assert finding.amount_at_risk == Decimal(24)
 
 
+def test_units_are_converted_as_the_source_converted_them() -> None:
+    dozens = ordered(2, 120, unit="Dozens", quantity_base=24 * MILLION)
+    units = came(24, quantity_expected=24 * MILLION, quantity_base=24 * MILLION)
+    events = [the_order(dozens), the_receipt(units), the_bill(billed(24, 10))]
+    assert found(events) == []
+    [finding] = found([*events[:2], the_bill(billed(24, 11))])
+    assert finding.reasons == ["Order line 1: the billed price is 10.0 % above the order's."]
+    more = came(30, quantity_expected=24 * MILLION, quantity_base=24 * MILLION)
+    [finding] = found([events[0], the_receipt(more), events[2]])
+    assert finding.reasons == ["Order line 1: 25.0 % more than was ordered came in."]
+    # A bill in a unit that neither the order nor a receipt is told in stays unknown.
+    assert [one.rule for one in found([events[0], the_bill(billed(24, 10))])] == ["not_comparable"]
+    # What came is in the product's unit, billed in the order's: missing is told in the order's too.
+    half = came(12, quantity_expected=24 * MILLION, quantity_base=24 * MILLION)
+    early = [events[0], the_receipt(half), the_bill(billed(2, 120, unit="Dozens"))]
+    [finding] = judged(facts_of(early, until="2026-03-20 10:00")).values()
+    assert finding.reasons == ["Order line 1: 50.0 % of what is billed had not come in when its grace ended."]
+
+
 def test_currencies_are_converted_by_the_documents_own_rates() -> None:
     company = {"currency": "USD", "amount_total": Decimal(1320), "amount_total_company": Decimal(-1200)}
     asked = the_order(ordered(10, 120), currency_rate=1.0)
