@@ -315,6 +315,18 @@ ALERTS: tuple[Alert, ...] = (
         "source and the store.",
     ),
     Alert(
+        name="FinwatchStoreLogDrift",
+        expr="sum by (source, entity) (finwatch_reconcile_log_missing) > 0",
+        after="10m",
+        severity="warning",
+        kind="pipeline",
+        about="drift",
+        page="store-drift",
+        summary="The store lacks decisions that Odoo has logged",
+        description="The tracking log of {{ $labels.source }} has {{ $value }} changes of kind {{ $labels.entity }} "
+        "that are not in the store.",
+    ),
+    Alert(
         name="FinwatchReconcileSilent",
         expr="time() - max by (source) (finwatch_reconcile_finished_timestamp_seconds) > 86400",
         after="10m",

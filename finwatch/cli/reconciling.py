@@ -287,4 +287,4 @@ def tell_metrics(metrics: Metrics, outcome: Outcome, now: datetime) -> None:
         untold.labels(source, log_key.entity).inc(log_group.missing)
     metrics.gauge("reconcile_seconds").labels(source).set(outcome.seconds)
     metrics.gauge("reconcile_finished_timestamp_seconds").labels(source).set(now.timestamp())
-    metrics.counter("reconcile_runs").labels(source, "drift" if outcome.drift else "equal").inc()
+    metrics.counter("reconcile_runs").labels(source, "drift" if outcome.drift or outcome.untold else "equal").inc()
