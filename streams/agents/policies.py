@@ -99,11 +99,6 @@ class PolicyBook:
         content_hash = hashes[0] if len(hashes) == 1 else hashes[bisect_right(known.starts, moment) - 1]
         return self._compiled.get(content_hash) or self.policy(view, content_hash)
 
-    def changes(self, view: View, source: str) -> bool:
-        """Whether a source has, or will have, more than one policy."""
-        known = view.get(f"p:{source}", Succession)
-        return known is not None and len(known.hashes) > 1
-
     def take(self, view: View, change: PolicyChange) -> list[str] | None:
         """Take in a change. Returns the sources whose succession it touched; None for a repeat.
 

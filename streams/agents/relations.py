@@ -51,11 +51,13 @@ class RelationsStage:
             if event.relation in RETIRED:
                 return False
             raise InvalidEvent("invalid_event", "no detector knows this relation")
-        moment = event.occurred_at
-        if event.relation != PAIRS and self._book.changes(view, event.source):
-            moment = _latest(view, event)
-        policy = self._book.at(view, event.source, moment).of_company(event.company_id)
-        return None if detector.apply(view, event, policy) else False
+        known = self._book.succession(view, event.source)
+        if len(known.hashes) == 1:
+            policy = self._book.policy(view, known.hashes[0])
+        else:
+            moment = event.occurred_at if event.relation == PAIRS else _latest(view, event)
+            policy = self._book.at(view, event.source, moment)
+        return None if detector.apply(view, event, policy.of_company(event.company_id)) else False
 
     def _change_policy(self, view: View, change: PolicyChange) -> bool | None:
         """Take in a policy that was published: facts from its start on are judged by it."""
