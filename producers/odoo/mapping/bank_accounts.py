@@ -57,7 +57,8 @@ MAPPING = Mapping(
         Joined(
             "res.partner",
             "partner_id",
-            Fields(("commercial_partner_id", "vat", "customer_rank", "supplier_rank")),
+            # With its stamp, by which the sweep finds what changes of the holder alone.
+            Fields(("commercial_partner_id", "vat", "customer_rank", "supplier_rank", "write_date")),
         ),
     ),
     context={"active_test": False},  # archived accounts vanish from default reads
