@@ -40,7 +40,9 @@ class Gate(Protocol):
 _PRODUCER: Mapping[str, Any] = {
     "enable.idempotence": True,
     "partitioner": "murmur2_random",
-    "linger.ms": 40,  # outputs and rows go to two dozen partitions: with 5 ms a request held one or two records
+    # A request holds one partition's records, and outputs and rows go to some thirty: at 10,000 records a second, the
+    # client's CPU time is 0.8 us a record less than with 40 ms (7.3 us, which includes a broker in the same process).
+    "linger.ms": 100,
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 262_144,
     "message.max.bytes": MAX_RECORD_BYTES,

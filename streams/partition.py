@@ -241,7 +241,7 @@ class Processor:
                         if at - margin > now.get(source, _NEVER) or (line == WALL and source not in wall):
                             observe(source, at, line, fire)
                     elif kind == _CHANGE:
-                        part.rows.timeline.observe_all(event.published_at, fire)  # type: ignore[attr-defined]
+                        timeline.observe_all(event.published_at, fire)  # type: ignore[attr-defined]
                     try:
                         if stage_apply(part, event, offset) is False:
                             repeated += 1
@@ -250,6 +250,9 @@ class Processor:
                     except InvalidEvent as error:
                         dead += 1
                         self._bury(part, offset, raw(index), "invalid_event", f"{error.reason} {error.detail}".strip())
+                elif kind == _HEARTBEAT:
+                    assert isinstance(event, Heartbeat)
+                    timeline.heartbeat(event.source, event.at, event.timeline, event.final, fire)
                 elif kind == _UNEXPECTED or (
                     kind == _SKIPPED and belongs is not None and event.full_name not in belongs  # type: ignore[attr-defined]
                 ):
@@ -257,9 +260,6 @@ class Processor:
                     self._bury(part, offset, raw(index), "unexpected_record", "this kind of record is of another topic")
                 elif kind == _SKIPPED:
                     filtered += 1
-                elif kind == _HEARTBEAT:
-                    assert isinstance(event, Heartbeat)
-                    part.rows.timeline.heartbeat(event.source, event.at, event.timeline, event.final, fire)
                 else:
                     assert isinstance(event, Bad)
                     dead += 1

@@ -65,6 +65,25 @@ T = TypeVar("T")
 Pending = list[tuple[str, bytes, bytes]]
 
 
+class Placed(Protocol):
+    """A record with its place in the log (``confluent_kafka.Message``)."""
+
+    def offset(self) -> int | None:
+        """Its offset."""
+        ...
+
+
+def offsets_of(messages: Sequence[Placed]) -> Sequence[int]:
+    """The offsets of records of one partition, in the order of its log; at least one record.
+
+    They only grow: where none is missing between the first and the last, the others are not asked for.
+    """
+    first, last = messages[0].offset() or 0, messages[-1].offset() or 0
+    if last - first + 1 == len(messages):
+        return range(first, last + 1)
+    return [message.offset() or 0 for message in messages]
+
+
 def code_of(error: BaseException) -> ExitCode:
     """What a process that failed with this tells its supervisor."""
     return ExitCode.CONFIG if isinstance(error, UnknownPolicy) else ExitCode.SOFTWARE
@@ -215,7 +234,7 @@ class Shell:
         if not messages:
             part.next = max(part.next, run.end)  # nothing but ends of transactions stands between
             return
-        offsets = [message.offset() or 0 for message in messages]
+        offsets = offsets_of(messages)
         if offsets[0] < part.next:
             raise AssertionError("records before the position of the state were delivered")
 

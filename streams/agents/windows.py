@@ -5,6 +5,8 @@ Rows: ``w:<source>:<day>``, with a timer for the window's end, for the end of it
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from finwatch.domain import rates
 from finwatch.domain.calendar import DAY
 from finwatch.domain.identity import deterministic_id
@@ -80,6 +82,12 @@ def count_apart(
     view.put(key, window, rates.due_after(window, day))
 
 
+@lru_cache(20_000)
+def _identity(source: str, entity: str, name: str, day: int, part: str) -> str:
+    """Identity of a rate; kept, as one window is told of many times while its documents are worked on."""
+    return deterministic_id("rate", source, entity, name, day, part)
+
+
 def _publish(
     view: View, source: str, day: int, window: Window, counts: Tally, policy: Policy, at: int, *, all_again: bool
 ) -> None:
@@ -90,7 +98,7 @@ def _publish(
 def _say(view: View, source: str, day: int, figure: Figure, status: str, policy: Policy, at: int) -> None:
     entity, name, said = figure
     part = f"{view.topic}/{view.partition}"
-    identity = deterministic_id("rate", source, entity, name, day, part)
+    identity = _identity(source, entity, name, day, part)
     view.emit(
         RATE,
         identity,
