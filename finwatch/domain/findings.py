@@ -122,10 +122,10 @@ def clock_finding(
     level = sla.level_of(rule, fired.level)
     if fired.level == "breach":
         title = f"Service level {rule.name} is breached"
-        reason = "The due time passed before the document moved on."
+        reason = rule.section.breach_reason
     elif fired.level.startswith("escalation"):
         title = f"Service level {rule.name} is breached and escalated"
-        reason = "The due time passed and nothing has happened since."
+        reason = f"{rule.section.breach_reason} Nothing has happened since."
     else:
         title = f"Service level {rule.name} is about to breach"
         reason = f"{level.percent} % of the target has passed."
@@ -173,7 +173,7 @@ def step_finding(
         subject.entity,
         subject.company_id,
         f"Approval step {step.step} is stuck",
-        ["Nobody has decided for longer than the policy allows."],
+        [section.stuck_reason if section is not None else "Nobody has decided for longer than the policy allows."],
         [step.start_id, step.end_id] if step.end_id else [step.start_id],
         content.amount,
         content.currency,

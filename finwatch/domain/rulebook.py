@@ -71,7 +71,7 @@ def approval_rule(section: ApprovalSection) -> Rule:
         + ".",
         (section.entity, "transition"),
         ("approvals", "calendars"),
-        "Nobody has decided for longer than the policy allows.",
+        section.stuck_reason,
         f"Submitted, and nobody decides within {section.stuck_after}: stuck at that moment, resolved by the decision.",
     )
 
@@ -89,7 +89,7 @@ def clock_rule(section: ClockSection) -> Rule:
         + ".",
         (section.entity, "transition", *(("due_date",) if section.target == "due_date" else ())),
         ("clocks", "calendars"),
-        "The due time passed before the document moved on.",
+        section.breach_reason,
         f"It starts and nothing happens {target}: a breach at that moment, resolved when it stops.",
     )
 

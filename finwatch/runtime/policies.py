@@ -55,7 +55,9 @@ def _load(source: _Readable, name: str) -> Policy:
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyFileError(f"{name}: cannot be read ({error.__class__.__name__})") from error
+        raise PolicyFileError(
+            f"{name}: cannot be read ({error.__class__.__name__}); give the path of a policy file"
+        ) from error
     try:
         # One parse for the values, one for the line numbers of its errors.
         raw = yaml.safe_load(text)

@@ -39,6 +39,13 @@ class ApprovalSection(Section, frozen=True):
     fallback: FallbackSection | None = None
     bands: list[Decimal] = []
 
+    @property
+    def stuck_reason(self) -> str:
+        """Why a step of it is stuck, in words."""
+        if self.stuck_after is None:
+            return "Nobody has decided for longer than the policy allows."
+        return f"Nobody has decided within {self.stuck_after}."
+
     def check(self, path: str) -> None:
         """Raise PolicyError for an empty condition or a duration that is none."""
         check_conditions(self.opens, f"{path}.opens")

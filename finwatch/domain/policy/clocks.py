@@ -42,6 +42,13 @@ class ClockSection(Section, frozen=True):
     escalations: list[Escalation] = []
     exception: str | None = None
 
+    @property
+    def breach_reason(self) -> str:
+        """Why a clock of it is breached, in words."""
+        if self.target == "due_date":
+            return "The document's due date has passed, and it has not moved on."
+        return f"It has not moved on within {self.target}."
+
     def check(self, path: str) -> None:
         """Raise PolicyError for a clock that never starts or stops, or that names what is not there."""
         if not self.start or not self.stop:

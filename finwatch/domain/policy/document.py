@@ -19,6 +19,7 @@ from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.policy.exceptions import ExceptionSection
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.policy.section import PolicyError, Section
+from finwatch.domain.policy.wanted import what_to_write
 
 
 class PolicyDocument(Section, frozen=True):
@@ -55,7 +56,9 @@ def parse_document(raw: object) -> PolicyDocument:
     try:
         document = msgspec.convert(raw, PolicyDocument)
     except msgspec.ValidationError as error:
-        raise PolicyError(*_told(raw, str(error))) from None
+        path, message = _told(raw, str(error))
+        advice = what_to_write(PolicyDocument, path, message)
+        raise PolicyError(path, f"{message}; {advice}" if advice else message) from None
     calendars = {
         name: with_country_days(section, f"$.calendars.{name}") for name, section in document.calendars.items()
     }
