@@ -196,7 +196,7 @@ def facts(pace: Pace = STORM) -> Iterator[Relation]:
                         vendor,
                         START,
                         partner_id=str(vendor),
-                        account_hash="h",
+                        account_hash=f"h{vendor}",
                         created_by="2",
                         created_at=START,
                     )

@@ -63,25 +63,33 @@ def judge(number: Number, about: str, section: DutiesSection) -> Iterator[Verdic
 
 def _vendors(held: Sequence[Held], section: DutiesSection) -> list[int]:
     """Since when each vendor has the number, in order of time: those that are one by the policy count once."""
-    alike: list[set[str]] = []
+    group_of: dict[str, int] = {}  # by what tells a vendor, so that a number of thousands costs no look at each pair
+    merged: list[int] = []  # the group that a group turned out to be part of, or itself
     since: list[int] = []
+
+    def whole(group: int) -> int:
+        while merged[group] != group:
+            group = merged[group]
+        return group
+
     for one in held:
-        names = {f"firm {one.firm}"}
+        names = [f"firm {one.firm}"]
         if one.vat and section.one_vat_one_vendor:
-            names.add(f"vat {one.vat}")
+            names.append(f"vat {one.vat}")
         for number, sisters in enumerate(section.sister_vendors):
             if one.firm in sisters or any(_letters(sister) == one.vat for sister in sisters if one.vat):
-                names.add(f"sisters {number}")
-        met = [n for n, known in enumerate(alike) if known & names]
+                names.append(f"sisters {number}")
+        met = {whole(group_of[name]) for name in names if name in group_of}
         if not met:
-            alike.append(names)
+            met.add(len(merged))
+            merged.append(len(merged))
             since.append(one.since)
-            continue
-        alike[met[0]] |= names
-        for n in reversed(met[1:]):  # two that looked apart are one
-            alike[met[0]] |= alike.pop(n)
-            since.pop(n)
-    return since
+        group = min(met)
+        for other in met:  # several that looked apart are one
+            merged[other] = group
+        for name in names:
+            group_of[name] = group
+    return [first for group, first in enumerate(since) if merged[group] == group]
 
 
 def letters(vat: str | None) -> str | None:

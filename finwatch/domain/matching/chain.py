@@ -118,6 +118,8 @@ class Chain(Struct, array_like=True):
 
     def counted_bills(self, drafts: bool) -> list[Bill]:
         """The bills that count, in the order in which they began to bill."""
+        if not self.bills:
+            return []
         found = [bill for bill in self.bills.values() if bill.live and (drafts or not bill.draft)]
         if len(found) > 1:
             found.sort(key=_began)
@@ -125,6 +127,8 @@ class Chain(Struct, array_like=True):
 
     def done_receipts(self) -> list[Receipt]:
         """The receipts, in the order in which they were done."""
+        if not self.receipts:
+            return []
         found = [receipt for receipt in self.receipts.values() if receipt.live]
         if len(found) > 1:
             found.sort(key=_began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from finwatch.domain.matching.chain import Chain
+from finwatch.domain.matching.chain import Bill, Chain, Order, Receipt
 from finwatch.domain.matching.extras import cancelled_order, unordered_lines
 from finwatch.domain.matching.prices import prices
 from finwatch.domain.matching.quantities import (
@@ -25,17 +25,55 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
         return
     receipts = chain.done_receipts()
     bills = chain.counted_bills(settings.draft_bills)
-    if differ(order, receipts, bills):
+    plain = is_plain(order, bills, receipts)
+    if not plain and differ(order, receipts, bills):
         settings = with_own(settings, own_units(order, receipts))
-    if receipts:
+    if receipts and not plain:
         yield from over_received(order, receipts, settings)
     if not bills:
         return
     if order.state == "cancel":
         yield from cancelled_order(order, bills)
         return  # nothing else on it means anything
-    yield from prices(order, bills, settings)
-    yield from over_billed(order, bills, settings)
+    if not plain:
+        yield from prices(order, bills, settings)
+        yield from over_billed(order, bills, settings)
     yield from billed_before_receipt(order, bills, receipts, settings)
     yield from paid_before_receipt(order, bills, receipts, settings)
     yield from unordered_lines(order, bills, settings)
+
+
+def is_plain(order: Order, bills: list[Bill], receipts: list[Receipt]) -> bool:
+    """Whether all that is billed and received is as ordered: unit, currency and price, and no more of it.
+
+    What nearly every order looks like. Of such a one ``over_received``, ``prices`` and ``over_billed`` say nothing
+    under any policy, so they are not asked.
+    """
+    lines = {line.line_id: line for line in order.lines}
+    if len(lines) != len(order.lines):
+        return False
+    left: dict[str, int] = {}
+    for receipt in receipts:
+        for come in receipt.lines:
+            line = lines.get(come.order_line)
+            if line is None:
+                continue
+            rest = left.get(come.order_line, line.quantity) - come.quantity
+            if come.unit != line.unit or come.quantity < 0 or rest < 0:
+                return False
+            left[come.order_line] = rest
+    left = {}
+    for bill in bills:
+        if bill.refund or bill.currency != order.currency:
+            return False
+        for one in bill.lines:
+            line = lines.get(one.order_line)
+            if line is None:
+                continue
+            rest = left.get(one.order_line, line.quantity) - one.quantity
+            if (one.unit != line.unit and one.unit is not None) or one.quantity < 0 or rest < 0:
+                return False
+            if one.price != line.price:
+                return False
+            left[one.order_line] = rest
+    return True
