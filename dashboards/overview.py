@@ -279,7 +279,7 @@ DUPLICATES: tuple[Panel, ...] = (
     bars(
         "Open, by rule",
         Prom(f"""sum by (rule) ({kpi("findings_open", OF, 'detector="duplicates"')})""", "{{rule}}", now=True),
-        "Which rule found them: the exact reference, or the normalised one.",
+        "Which rule found them: how the reference is written, the amount and date, another vendor record, a split.",
         width=6,
     ),
     rows(
@@ -313,7 +313,15 @@ DUPLICATES: tuple[Panel, ...] = (
             over_time=True,
         ),
         "By the day the second document came.",
+        width=8,
         stacked=True,
+    ),
+    number(
+        "Bills left uncompared",
+        Prom(f"""sum({kpi("duplicate_block_dropped", OF)}) or vector(0)""", now=True),
+        "So often a full block of candidates let a bill go: policy key `duplicates.block_cap`.",
+        empty="0",
+        width=4,
     ),
     rows(
         "Possible duplicates",
