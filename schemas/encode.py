@@ -9,7 +9,7 @@ import datetime as dt
 import struct
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -37,6 +37,10 @@ _FEW = frozenset((
 ))
 # fmt: on
 _FEW_KEPT = 2048
+
+
+LENGTHS: Sequence[bytes] = _LENGTHS
+"""The length of a text or of an array as it is written before it, for the shorter ones."""
 
 
 class EncodeError(Exception):
@@ -278,6 +282,11 @@ def _value(node: Node, annotation: Any, where: str) -> Callable[[Any], bytes]:
         return null if value is None else present + inner(value)
 
     return encode
+
+
+def value_encoder(node: Node) -> Callable[[Any], bytes]:
+    """The encoder of one value of a type. What it is given that does not fit makes it raise; see `encode_column`."""
+    return _value(node, Any, "")
 
 
 _SIMPLE: dict[str, Callable[[Any], bytes]] = {

@@ -27,6 +27,10 @@ _FEWER = frozenset((
 # fmt: on
 
 
+FEW_TEXTS = _FEW | _FEWER
+"""Text columns with few values: worth a look-up of the whole encoded value."""
+
+
 class _Kept(dict[Any, bytes]):
     """Encoded values of one type of column, behind the branch of the union. Only exact types are kept: 1 == True."""
 
@@ -119,7 +123,7 @@ def _expression(column: Column, scope: dict[str, Any], index: int, where: str) -
         return [f"e{index}({look})"]
     null = f"Z if (v:={look}) is None else "
     if node.kind == "string":
-        if column.name in _FEW or column.name in _FEWER:
+        if column.name in FEW_TEXTS:
             scope[f"t{index}"] = _Texts(node.nullable)
             return [f"t{index}[{look}]"]
         return [f"L[len(a:={look}.encode())]", "a"] if plain else [f"({null}N[len(a:=v.encode())]+a)"]
@@ -204,12 +208,19 @@ class ContentsEncoder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._encoders: dict[str, Callable[[Mapping[str, Any]], bytes]] = {}
+        self._prefixes: dict[str, bytes] = {}
 
     def __call__(self, full_name: str, contents: Mapping[str, Any]) -> bytes:
         """One value: 0x00, the schema id as four bytes, the body. Columns that are not given get their default."""
         encode = self._encoders.get(full_name)
         if encode is None:
-            schema = newest(full_name)
-            prefix = b"\x00" + self._registry.schema_id(schema).to_bytes(4, "big")
-            encode = self._encoders[full_name] = compile_contents(tree(schema), prefix)
+            encode = self._encoders[full_name] = compile_contents(tree(newest(full_name)), self.prefix(full_name))
         return encode(contents)
+
+    def prefix(self, full_name: str) -> bytes:
+        """What stands before the body of each value of a record."""
+        found = self._prefixes.get(full_name)
+        if found is None:
+            number = self._registry.schema_id(newest(full_name))
+            found = self._prefixes[full_name] = b"\x00" + number.to_bytes(4, "big")
+        return found

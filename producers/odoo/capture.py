@@ -28,7 +28,7 @@ from producers.odoo.hinted import Hinted
 from producers.odoo.identity import DatabaseChanged, Identity
 from producers.odoo.mapping.spec import Mapping, Source
 from producers.odoo.memory import Memory
-from producers.odoo.publishing import Encode, OnSettle, Publishing
+from producers.odoo.publishing import OnSettle, Publishing
 from producers.odoo.reader import Reader
 from producers.odoo.requested import Requested
 from producers.odoo.rounds import Rounds
@@ -37,6 +37,7 @@ from producers.odoo.snapshots import Snapshots
 from producers.odoo.state import MemoryState, StateStore
 from producers.odoo.stopping import Models
 from producers.odoo.streaming import LOG, Streaming
+from producers.odoo.telling import Encode
 from producers.odoo.times import Times
 from producers.odoo.transport import Transport
 from producers.odoo.warming import Warming

@@ -25,17 +25,18 @@ LINE_ID = "line_id"
 CUSTOM_COLUMN = "custom"
 """Fields that a configuration adds, as a list of name and value; their changes are told one by one."""
 
-_encoder = msgspec.msgpack.Encoder(decimal_format="string")
+encode_value = msgspec.msgpack.Encoder(decimal_format="string").encode
+"""What contents are made of: a value, or all of them."""
 _json = msgspec.json.Encoder(decimal_format="string")
 # Who wrote last, and nothing else, changes when somebody saves a record as it was.
-_NOT_CONTENT = "written_by"
+NOT_CONTENT = "written_by"
 
 
 def encoded(document: Document) -> bytes:
     """What a document says, apart from when and by whom it was last written: equal bytes for equal content."""
     content = dict(document.body)
-    content.pop(_NOT_CONTENT, None)
-    return _encoder.encode((document.company_id, content))
+    content.pop(NOT_CONTENT, None)
+    return encode_value((document.company_id, content))
 
 
 class Contents:

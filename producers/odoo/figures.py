@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from finwatch.runtime.metrics import Metrics
-from producers.odoo.events import Event
+from producers.odoo.telling import Told
 
 
 class Figures:
@@ -20,13 +20,13 @@ class Figures:
         self.last_event: datetime | None = None
         """Newest `occurred_at` of them."""
 
-    def events(self, told: Sequence[Event]) -> None:
+    def told(self, told: Sequence[Told]) -> None:
         """Events were handed over: counted now, in the metric with the next `tell`."""
         if not told:
             return
         self.published += len(told)
-        self._tally.update([(one.entity, one.content["op"], one.content["mode"]) for one in told])
-        newest = max(one.content["occurred_at"] for one in told)
+        self._tally.update([one.how for one in told])
+        newest = max([one.occurred_at for one in told])
         if self.last_event is None or newest > self.last_event:
             self.last_event = newest
 

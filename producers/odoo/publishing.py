@@ -7,14 +7,13 @@ identical events at most and loses none.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any
 
 import structlog
 
 from finwatch.runtime.publisher import Publisher
 from finwatch.runtime.topics import ENTITIES, WATCHED_ENTITIES, entity_topic
 from producers.odoo import events, reviews, windows
-from producers.odoo.contents import Contents, Restored, changes, encoded
+from producers.odoo.contents import Contents, Restored, changes
 from producers.odoo.errors import Malformed
 from producers.odoo.events import HEARTBEAT, Event, Mode, Op, Sighting
 from producers.odoo.figures import Figures
@@ -24,6 +23,7 @@ from producers.odoo.reader import Batch, Reader
 from producers.odoo.settings import CaptureSettings
 from producers.odoo.state import StateStore
 from producers.odoo.sweep import Stamps, fingerprint_of, stamps_of
+from producers.odoo.telling import Encode, Found, Told, telling
 from producers.odoo.times import Times
 from producers.odoo.tracking import Tracked
 from producers.odoo.values import parse_moment
@@ -33,9 +33,6 @@ WAITING = "waiting/"
 """Notes of reviews that wait: `waiting/<model>/<record id>/<review>` holds entity:id of the document it is about."""
 DELETED = "deleted/"
 """Notes of records that were told as deleted: `deleted/<model>/<record id>` holds how often."""
-Encode = Callable[[str, Any], bytes]
-"""(Avro full name, content by field name) -> Confluent wire format."""
-
 OnSettle = Callable[[Memory], None]
 """Told before each settle: what it notes is remembered with it."""
 
@@ -69,6 +66,7 @@ class Publishing:
         self._times = times
         self._figures = figures
         self._log = log
+        self._telling = telling(encode)
         self._contents = Contents(settings.contents)
         self._restored = Restored()
         self._last_settled = times.monotonic()
@@ -95,78 +93,70 @@ class Publishing:
         Step by step over all of them, not document by document: the same few functions run in a row, which takes two
         thirds of the time. What is remembered here counts only once the batch was published whole and settled.
         """
-        stamps, source, observed = self._memory.stamps[mapping.model], self._reader.source, self._times.observed()
+        stamps, observed, model = self._memory.stamps[mapping.model], self._times.observed(), mapping.model
+        telling = self._telling
+        telling.begin(self._reader.source, model)
         lines = [batch.lines.get(row["id"], {}) for row in batch.rows]
         written = list(map(stamps_of, batch.rows, lines))
         fingerprints = list(map(fingerprint_of, written))
-        found: list[tuple[int, Document, datetime]] = []
-        for row, of_row, one, stamp in zip(batch.rows, lines, written, fingerprints, strict=True):
-            record_id = row["id"]
+        found: list[Found] = []
+        for row, of_row, stamps_read, stamp in zip(batch.rows, lines, written, fingerprints, strict=True):
             try:
-                document = mapping.map(row, of_row, source)
-                written_at = _version_time(one)
+                document = telling.find(mapping, row, of_row, _version_time(stamps_read))
             except Malformed as error:
-                self.malformed(mapping.model, error)
+                self.malformed(model, error)
                 continue
             if document is not None:
-                found.append((record_id, document, written_at))
+                found.append(document)
+            record_id = row["id"]
             if stamps.get(record_id) != stamp:
                 stamps.put(record_id, stamp)
-        model = mapping.model
-        contents = [encoded(document) for _, document, _ in found]
-        digests = [
-            events.digest(document.entity, content) for (_, document, _), content in zip(found, contents, strict=True)
-        ]
+        digests = [events.digest(one.entity, one.content) for one in found]
         sightings = self._sightings(model, found, mode, observed)
-        # A document's own order: created, decided, its state, then what it tells of others.
-        created = [
-            events.created_event(source, model, record_id, document, sighting) if known is None or force else None
-            for (record_id, document, _), (known, sighting) in zip(found, sightings, strict=True)
-        ]
-        decided = [
-            self._decided(batch.changes.get(record_id, ()), document, sighting, force)
-            for (record_id, document, _), (_, sighting) in zip(found, sightings, strict=True)
-        ]
-        states: list[Event | None] = []
-        reviewed: list[list[Event]] = []
+        told: list[Told] = []
         published: set[int] = set()
-        for (record_id, document, written_at), content, digest, (known, sighting) in zip(
-            found, contents, digests, sightings, strict=True
-        ):
-            reviewed.append([])
+        put, seen = self._contents.put, self._memory.hashes[model]
+        for one, digest, (known, sighting) in zip(found, digests, sightings, strict=True):
+            # A document's own order: created, decided, its state, then what it tells of others.
+            record_id = one.record_id
+            if known is None or force:
+                created = telling.created(one, sighting)
+                if created is not None:
+                    told.append(created)
+            tracked = batch.changes.get(record_id)
+            if tracked:
+                self._decided(told, tracked, one, sighting, force)
             if known == digest and not force:
                 # Read again inside the overlap, or saved as it was: only the stamp moved.
-                self._figures.count("capture_unchanged", document.entity)
-                states.append(None)
+                self._figures.count("capture_unchanged", one.entity)
                 continue
             # What it changed is for readers of changes: a snapshot tells states.
             before = self._contents.get(model, record_id) if sighting.op == "u" else None
-            differing = changes(before, content) if before is not None else ()
+            differing = changes(before, one.content) if before is not None else ()
             returned = self._deletions(model, record_id) if known is None else 0
-            state = events.state_event(
-                source, model, record_id, document, digest, written_at, sighting, differing, returned
-            )
-            if record_id in self._unstamped:
-                state = state._replace(content={**state.content, "source_write_date": None})
-            states.append(state)
-            if document.reviews:
-                self._tell_reviews(reviewed[-1], model, record_id, document, sighting)
+            stamped = record_id not in self._unstamped
+            told.append(telling.state(one, digest, sighting, differing, stamped=stamped, returned=returned))
+            if one.document is not None and one.document.reviews:
+                reviewed: list[Event] = []
+                self._tell_reviews(reviewed, model, record_id, one.document, sighting)
+                told += map(telling.event, reviewed)
             published.add(record_id)
-        self._remember(model, found, contents, digests, published)
-        self._publish_documents(created, decided, states, reviewed)
+            put(model, record_id, one.content)
+            seen.put(record_id, digest)
+        self._publish_told(told)
         return published
 
     def _sightings(
-        self, model: str, found: Sequence[tuple[int, Document, datetime]], mode: Mode, observed: datetime
+        self, model: str, found: Sequence[Found], mode: Mode, observed: datetime
     ) -> list[tuple[bytes | None, Sighting]]:
         """The last published content hash of each document, and how it is seen now."""
         seen, progress, timeline = self._memory.hashes[model], self._memory.progress(model), self._settings.timeline
         made: dict[tuple[Op, Mode], Sighting] = {}
         sightings: list[tuple[bytes | None, Sighting]] = []
-        for record_id, _, written_at in found:
-            known = seen.get(record_id)
+        for one in found:
+            known = seen.get(one.record_id)
             op: Op = "r" if mode == "snapshot" else "c" if known is None else "u"
-            late = mode == "window" and progress is not None and windows.is_late(written_at, progress)
+            late = mode == "window" and progress is not None and windows.is_late(one.written_at, progress)
             how: tuple[Op, Mode] = (op, "late" if late else mode)
             sighting = made.get(how)
             if sighting is None:
@@ -175,61 +165,22 @@ class Publishing:
         return sightings
 
     def _decided(
-        self, tracked: Iterable[Tracked], document: Document, sighting: Sighting, force: bool
-    ) -> Sequence[Event]:
-        """Transitions that were not told before."""
-        told: list[Event] = []
+        self, told: list[Told], tracked: Iterable[Tracked], document: Found, sighting: Sighting, force: bool
+    ) -> None:
+        """Add transitions that were not told before."""
+        log, decided = self._memory.log, self._telling.decided
         for change in tracked:
-            if force or change.value_id not in self._memory.log:
-                told.append(events.transition_event(self._reader.source, change, document, sighting))
-                self._memory.log.add(change.value_id)
+            if force or change.value_id not in log:
+                told.append(decided(document, change, sighting))
+                log.add(change.value_id)
                 if change.unknown_label:
                     self._figures.count("capture_unknown_labels")
-        return told
 
-    def _remember(
-        self,
-        model: str,
-        found: Sequence[tuple[int, Document, datetime]],
-        contents: Sequence[bytes],
-        digests: Sequence[bytes],
-        published: set[int],
-    ) -> None:
-        put, seen = self._contents.put, self._memory.hashes[model]
-        for (record_id, _, _), content, digest in zip(found, contents, digests, strict=True):
-            if record_id in published:
-                put(model, record_id, content)
-                seen.put(record_id, digest)
-
-    def _publish_documents(
-        self,
-        created: Sequence[Event | None],
-        decided: Sequence[Sequence[Event]],
-        states: Sequence[Event | None],
-        reviewed: Sequence[Sequence[Event]],
-    ) -> None:
-        """Publish the events of documents, each document's in its order; encoded kind by kind, as they are alike."""
-        encode, publish = self._encode, self._publisher.publish
-        first = [None if one is None else encode(one.record, one.content) for one in created]
-        then = [[encode(one.record, one.content) for one in of_one] for of_one in decided]
-        last = [None if one is None else encode(one.record, one.content) for one in states]
-        told: list[Event] = []
-        for a, a_value, b, b_values, c, c_value, d in zip(
-            created, first, decided, then, states, last, reviewed, strict=True
-        ):
-            if a is not None:
-                publish(_TOPIC[a.entity], a.key, a_value)
-                told.append(a)
-            for one, value in zip(b, b_values, strict=True):
-                publish(_TOPIC[one.entity], one.key, value)
-                told.append(one)
-            if c is not None:
-                publish(_TOPIC[c.entity], c.key, c_value)
-                told.append(c)
-            for one in d:
-                publish(_TOPIC[one.entity], one.key, encode(one.record, one.content))
-                told.append(one)
-        self._figures.events(told)
+    def _publish_told(self, told: Sequence[Told]) -> None:
+        publish = self._publisher.publish
+        for entity, key, value, _, _ in told:
+            publish(_TOPIC[entity], key, value)
+        self._figures.told(told)
 
     def _tell_reviews(
         self, told: list[Event], model: str, record_id: int, document: Document, sighting: Sighting
@@ -290,17 +241,16 @@ class Publishing:
 
     def hold(self, mapping: Mapping, batch: Batch) -> None:
         """Remember what these documents said last: those that read as what was published last, and no others."""
-        seen = self._memory.hashes[mapping.model]
+        seen, telling = self._memory.hashes[mapping.model], self._telling
+        telling.begin(self._reader.source, mapping.model)
         for row in batch.rows:
+            lines = batch.lines.get(row["id"], {})
             try:
-                document = mapping.map(row, batch.lines.get(row["id"], {}), self._reader.source)
+                document = telling.find(mapping, row, lines, _version_time(stamps_of(row, lines)))
             except Malformed:
                 continue  # the reading that publishes says so
-            if document is None:
-                continue
-            content = encoded(document)
-            if seen.get(row["id"]) == events.digest(document.entity, content):
-                self._contents.put(mapping.model, row["id"], content)
+            if document is not None and seen.get(row["id"]) == events.digest(document.entity, document.content):
+                self._contents.put(mapping.model, row["id"], document.content)
 
     def gone(
         self,
@@ -389,10 +339,7 @@ class Publishing:
         self._log.error("row left out", model=model, error=str(error))
 
     def _publish(self, told: Sequence[Event]) -> None:
-        encode, publish = self._encode, self._publisher.publish
-        for entity, record, key, content in told:
-            publish(_TOPIC[entity], key, encode(record, content))
-        self._figures.events(told)
+        self._publish_told([self._telling.event(one) for one in told])
 
 
 def _version_time(written: Stamps) -> datetime:

@@ -287,7 +287,7 @@ def meaning(entity: str, change: Tracked) -> Meaning:
     return CHANGED if of_entity is None else of_entity(change.field, change.old, change.new)
 
 
-def _told(change: Tracked, value: str | None) -> str | None:
+def told_value(change: Tracked, value: str | None) -> str | None:
     """A value in the words of the document's state."""
     if change.model == "hr.expense" and change.field == "state":
         return STATES_19.get(value or "", value)
@@ -301,8 +301,8 @@ def transition_body(change: Tracked, entity: str, responsible: str | None) -> Ma
         "activity": found.activity,
         "label": change.label,
         "field": change.field,
-        "old_value": _told(change, change.old),
-        "new_value": _told(change, change.new),
+        "old_value": told_value(change, change.old),
+        "new_value": told_value(change, change.new),
         "step": found.step,
         "role": found.role,
         "decision": found.decision,

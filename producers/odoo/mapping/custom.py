@@ -110,6 +110,8 @@ class Extension:
             fields=_with(self.base.fields, extras),
             children=children,
             map=document,
+            entity_of=None,
+            bodies={},
             shape="\n".join(sorted(shape)),
             configured=self,
         )

@@ -7,6 +7,7 @@ function as written decides: it reads the odd value, or says what is wrong with 
 """
 
 import ast
+import copy
 import inspect
 import textwrap
 import types
@@ -110,6 +111,25 @@ def flatten(function: Callable[P, R]) -> Callable[P, R] | None:
     code = scope[function.__name__].__code__
     made = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
     made.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **shared}
+    return made
+
+
+def flatten_expression(value: ast.expr, arguments: str, known: dict[str, Any]) -> Callable[..., Any]:
+    """A function of these arguments that evaluates an expression of a mapping function, written out as there.
+
+    `known`: what the names in it mean. It raises for what is not as expected; nothing stands behind it.
+    """
+    writer = _WriteOut(known)
+    body = writer.visit(copy.deepcopy(value))
+    shared = _SHARED if writer.written_out else {}
+    more = "".join(f", {name}" for name in shared)
+    parsed = ast.parse(f"lambda {arguments}{', *' + more if more else ''}: 0", mode="eval")
+    assert isinstance(parsed.body, ast.Lambda)
+    parsed.body.body = body
+    ast.fix_missing_locations(parsed)
+    evaluated = eval(compile(parsed, "<flat expression>", "eval"), known)  # noqa: S307  (own source)
+    evaluated.__kwdefaults__ = dict(shared)
+    made: Callable[..., Any] = evaluated
     return made
 
 

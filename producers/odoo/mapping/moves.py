@@ -12,6 +12,8 @@ from producers.odoo.values import Row, day, flag, number, ref, ref_name, refs, t
 
 BILL_TYPES = ("in_invoice", "in_refund", "in_receipt")
 INVOICE_TYPES = ("out_invoice", "out_refund", "out_receipt")
+OF_PRODUCTS = ("product", None, False)
+"""Display types of lines that are bought or sold."""
 
 LINE = Child(
     model="account.move.line",
@@ -86,8 +88,12 @@ def invoice_line(row: Row) -> dict[str, Any]:
 @flat
 def bill_line(row: Row, source: Source) -> dict[str, Any]:
     """A line of a bill: it names the order that it bills."""
+    return {**line(row), "purchase_order_key": _billed(row, source) if row.get("purchase_order_id") else None}
+
+
+def _billed(row: Row, source: Source) -> str | None:
     order = ref(row, "purchase_order_id")
-    return {**line(row), "purchase_order_key": source.key("purchase_order", order) if order else None}
+    return source.key("purchase_order", order) if order else None
 
 
 def _checked(row: Row, source: Source) -> bool | None:
@@ -114,38 +120,37 @@ def printed_number(row: Row, field: str = "name") -> str | None:
     return None if name == "/" else name
 
 
-def _vendor(row: Row, source: Source) -> dict[str, Any]:
-    """Who the vendor was when the bill was read: what shows that two vendor records are one firm.
+def _address_hash(row: Row, source: Source) -> str | None:
+    """An address says nothing but whether two are the same, so it is hashed as account numbers are."""
+    street, *place = [text(row, f"commercial_partner_id.{name}") or "" for name in ("street", "zip", "city")]
+    return source.hasher.hash(" ".join([street, *place])) if street and any(place) else None
 
-    An address says nothing but whether two are the same, so it is hashed as account numbers are. The account's number
-    stands before its bank's name in the account's display name.
-    """
-    address = [text(row, f"commercial_partner_id.{name}") or "" for name in ("street", "zip", "city")]
+
+def _account_hash(row: Row, source: Source) -> str | None:
+    """The account's number stands before its bank's name in the account's display name."""
     account = ref_name(row, "partner_bank_id")
-    return {
-        "vendor_name": text(row, "commercial_partner_id.name"),
-        "vendor_vat": text(row, "commercial_partner_id.vat"),
-        "vendor_address_hash": source.hasher.hash(" ".join(address))
-        if address[0] and (address[1] or address[2])
-        else None,
-        "bank_account_hash": source.hasher.hash(account.split(" - ")[0]) if account else None,
-    }
+    return source.hasher.hash(account.split(" - ")[0]) if account else None
 
 
 def _is_bill(row: Row) -> bool:
     return row.get("move_type") in BILL_TYPES
 
 
-@flat
-def document(row: Row, lines: Lines, source: Source) -> Document | None:
-    """A bill, invoice or entry; lines without tax and balancing ones for bills and invoices, all of an entry."""
-    if row.get("statement_line_id"):
-        return None
-    entity = entity_of(row.get("move_type"))
-    if entity is None:
-        return None
+def _reversed(row: Row, source: Source, entity: str) -> str | None:
+    """A credit note reverses a document of its own side, so it is of the same entity."""
     reversed_id = ref(row, "reversed_entry_id")
-    body = {
+    return source.key(entity, reversed_id) if reversed_id else None
+
+
+def _reimbursed(row: Row, source: Source) -> str | None:
+    report = _report(row, source)
+    return source.key("expense_report", report) if report else None
+
+
+@flat
+def _said(row: Row) -> dict[str, Any]:
+    """What bills, invoices and entries have in common."""
+    return {
         "name": printed_number(row),
         "move_type": text(row, "move_type"),
         "state": text(row, "state"),
@@ -168,24 +173,71 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
         "origin": text(row, "invoice_origin"),
         "responsible": ref(row, "invoice_user_id"),
         "bank_account_id": ref(row, "partner_bank_id"),
-        # A credit note reverses a document of its own side, so it is of the same entity.
-        "reversed_key": source.key(entity, reversed_id) if reversed_id else None,
+    }
+
+
+@flat
+def bill(row: Row, lines: Lines, source: Source) -> dict[str, Any]:
+    """A bill, without the lines of taxes and balances; and who the vendor was when it was read: what shows that two
+    vendor records are one firm.
+    """
+    return {
+        **_said(row),
+        "reversed_key": _reversed(row, source, "bill") if row.get("reversed_entry_id") else None,
         "posted_before": flag(row, "posted_before"),
         "checked": _checked(row, source),
         **stamps(row),
         "lines": [
-            bill_line(one, source) if entity == "bill" else invoice_line(one) if entity == "invoice" else line(one)
-            for one in lines.get(LINE.model, ())
-            if entity == "entry" or one.get("display_type") in ("product", None, False)
+            bill_line(one, source) for one in lines.get(LINE.model, ()) if one.get("display_type") in OF_PRODUCTS
         ],
+        "payment_term_id": ref(row, "invoice_payment_term_id"),
+        "expense_report_key": _reimbursed(row, source),
+        "vendor_name": text(row, "commercial_partner_id.name"),
+        "vendor_vat": text(row, "commercial_partner_id.vat"),
+        "vendor_address_hash": _address_hash(row, source),
+        "bank_account_hash": _account_hash(row, source),
     }
-    if entity != "entry":
-        body["payment_term_id"] = ref(row, "invoice_payment_term_id")
-    if entity == "bill":
-        report = _report(row, source)
-        body["expense_report_key"] = source.key("expense_report", report) if report else None
-        body |= _vendor(row, source)
-    return Document(entity, ref(row, "company_id"), body)
+
+
+@flat
+def invoice(row: Row, lines: Lines, source: Source) -> dict[str, Any]:
+    """A customer invoice, without the lines of taxes and balances."""
+    return {
+        **_said(row),
+        "reversed_key": _reversed(row, source, "invoice") if row.get("reversed_entry_id") else None,
+        "posted_before": flag(row, "posted_before"),
+        "checked": _checked(row, source),
+        **stamps(row),
+        "lines": [invoice_line(one) for one in lines.get(LINE.model, ()) if one.get("display_type") in OF_PRODUCTS],
+        "payment_term_id": ref(row, "invoice_payment_term_id"),
+    }
+
+
+@flat
+def entry(row: Row, lines: Lines, source: Source) -> dict[str, Any]:
+    """A journal entry with all of its lines."""
+    return {
+        **_said(row),
+        "reversed_key": _reversed(row, source, "entry") if row.get("reversed_entry_id") else None,
+        "posted_before": flag(row, "posted_before"),
+        "checked": _checked(row, source),
+        **stamps(row),
+        "lines": [line(one) for one in lines.get(LINE.model, ())],
+    }
+
+
+BODIES = {"bill": bill, "invoice": invoice, "entry": entry}
+
+
+def captured_as(row: Row) -> str | None:
+    """Entity of a move; None for what is captured otherwise, or of an unknown type."""
+    return None if row.get("statement_line_id") else entity_of(row.get("move_type"))
+
+
+def document(row: Row, lines: Lines, source: Source) -> Document | None:
+    """A bill, invoice or entry."""
+    entity = captured_as(row)
+    return None if entity is None else Document(entity, ref(row, "company_id"), BODIES[entity](row, lines, source))
 
 
 MAPPING = Mapping(
@@ -231,4 +283,6 @@ MAPPING = Mapping(
         Joined("res.partner", "commercial_partner_id", Fields(("name", "vat", "street", "zip", "city")), _is_bill),
     ),
     map=document,
+    entity_of=captured_as,
+    bodies=BODIES,
 )

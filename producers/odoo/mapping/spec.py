@@ -123,6 +123,10 @@ Raises Malformed naming the field when a value is not what the API promises.
 """
 
 
+Body: TypeAlias = Callable[[Row, Lines, Source], dict[str, Any]]
+"""(row, children, source) -> the body of an entity, as in `Mapper`."""
+
+
 class Configured(Protocol):
     """What a configuration says of a model."""
 
@@ -146,6 +150,8 @@ class Mapping:
     `since` and `until` are the first and the last version in which the model is a document of its own.
     `configured`: what a configuration adds, None for nothing; `shape`: text that differs when the same row would give
     another document, so that the model is read again; empty where nothing was added since it was first captured.
+    `entity_of` and `bodies`, where both are given, are the same as `map`, in parts: the entity of a row, and its body
+    by entity, each in one dict display, so that `quick` can compile them.
     """
 
     model: str
@@ -164,6 +170,8 @@ class Mapping:
     until: int | None = None
     configured: Configured | None = field(default=None, compare=False)
     shape: str = ""
+    entity_of: Callable[[Row], str | None] | None = None
+    bodies: MappingOf[str, Body] = field(default_factory=dict)
 
     def serves(self, version: int) -> bool:
         """Whether the model is captured in this version."""
