@@ -81,7 +81,7 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class OrderFacts:
-    """Sends orders, receipts and bills to the order that they are about; and when a bill's grace is over (adr 20).
+    """Sends orders, receipts and bills to the order that they are about; and when a bill's grace is over (adr 22).
 
     Only this stage knows the time of a source on each of its partitions, also at the end of an imported log. So it
     keeps the clock of a bill that may wait for its receipts, and says when it has run out; what had come by then the
