@@ -54,6 +54,8 @@ class Told(Struct, omit_defaults=True):
     draft: bool = False
     waited: int = 0
     entered: int = 0
+    firm: bool = False
+    vat: str | None = None
 
     def lines_told(self) -> bool:
         """Whether it says more than who did what."""
@@ -220,8 +222,19 @@ def _order(change: Change, event: PurchaseOrder) -> dict[str, Told]:
     created = change.content.created_at
     rate = None if event.currency_rate is None else repr(event.currency_rate)
     return {
-        event.document_key: Told(order_lines=lines, at=change.occurred_at if created is None else created, rate=rate)
+        event.document_key: Told(
+            order_lines=lines,
+            at=change.occurred_at if created is None else created,
+            rate=rate,
+            firm=event.commercial_partner_id is not None,
+            vat=_vat(event.vendor_vat),
+        )
     }
+
+
+def _vat(number: str | None) -> str | None:
+    """A tax number as it is compared: its letters and digits, however it is typed."""
+    return None if number is None else "".join(filter(str.isalnum, number)).upper() or None
 
 
 def _receipt(event: Receipt) -> dict[str, Told]:
@@ -269,8 +282,11 @@ def _bill(change: Change, event: Bill) -> dict[str, Told]:
     if event.amount_total and event.amount_total_company:
         rate = str((abs(event.amount_total) / abs(event.amount_total_company)).normalize())
     draft = event.state == "draft" and not change.policy.document.matching.draft_bills
+    vat = _vat(event.vendor_vat) if by_order else None
     return {
-        order: Told(bill_lines=by_order[order], extras=[] if i else extras, at=at, rate=rate, net=net, draft=draft)
+        order: Told(
+            bill_lines=by_order[order], extras=[] if i else extras, at=at, rate=rate, net=net, draft=draft, vat=vat
+        )
         for i, order in enumerate(sorted(by_order))
     }
 
@@ -355,6 +371,8 @@ def take(order: Chain, fact: RelationFact) -> bool:
             fact.event_id,
             told.order_lines or [],
             told.acts,
+            told.firm,
+            told.vat,
         )
     elif fact.entity == "receipt":
         order.receipts[key] = chain.Receipt(
@@ -378,5 +396,7 @@ def take(order: Chain, fact: RelationFact) -> bool:
             told.extras,
             told.acts,
             told.waited,
+            fact.partner_id,
+            told.vat,
         )
     return True

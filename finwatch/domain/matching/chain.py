@@ -55,7 +55,11 @@ class ExtraLine(Struct, array_like=True, gc=False):
 
 
 class Order(Struct, array_like=True):
-    """The order as it stands. ``rate``: units of its currency for one of the company's, as a decimal text."""
+    """The order as it stands. ``rate``: units of its currency for one of the company's, as a decimal text.
+
+    ``firm``: whether ``vendor`` is the commercial partner; else it is whom the order names, maybe a contact. ``vat``:
+    the vendor's tax number, letters and digits only.
+    """
 
     key: str
     version: int
@@ -69,6 +73,8 @@ class Order(Struct, array_like=True):
     event_id: str
     lines: list[OrderLine]
     acts: dict[str, Act]
+    firm: bool = False
+    vat: str | None = None
 
 
 class Receipt(Struct, array_like=True):
@@ -87,7 +93,8 @@ class Receipt(Struct, array_like=True):
 class Bill(Struct, array_like=True):
     """A bill (``refund``: a credit note). ``at``: since when it bills; ``net``: of all its lines.
 
-    ``waited``: the end of its grace, once the time of its source has passed that; 0 before.
+    ``waited``: the end of its grace, once the time of its source has passed that; 0 before. ``vendor``: the commercial
+    partner that it is of; ``vat``: its tax number, letters and digits only.
     """
 
     key: str
@@ -106,6 +113,8 @@ class Bill(Struct, array_like=True):
     extras: list[ExtraLine]  # of a bill of several orders: told to the first of them only
     acts: dict[str, Act]
     waited: int = 0
+    vendor: str | None = None
+    vat: str | None = None
 
 
 class Chain(Struct, array_like=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from finwatch.domain.matching.chain import Bill, Chain, Order, Receipt
 from finwatch.domain.matching.extras import cancelled_order, unordered_lines
+from finwatch.domain.matching.parties import other_vendor
 from finwatch.domain.matching.prices import prices
 from finwatch.domain.matching.quantities import (
     billed_before_receipt,
@@ -35,6 +36,7 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
     if order.state == "cancel":
         yield from cancelled_order(order, bills)
         return  # nothing else on it means anything
+    yield from other_vendor(order, bills)
     if not plain:
         yield from prices(order, bills, settings)
         yield from over_billed(order, bills, settings)

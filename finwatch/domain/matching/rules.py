@@ -98,6 +98,25 @@ RULES = book(
         "An order is cancelled; its bill is posted.",
     ),
     Rule(
+        "vendor_mismatch",
+        DETECTOR,
+        "Billed by another vendor than the order's",
+        "The commercial partner of a bill, draft or not as the policy counts it, or of a credit note, is not that of "
+        "the order that its lines bill. Contacts of one commercial partner and records with one tax number are one "
+        "vendor. An order that does not tell its commercial partner is compared by tax numbers alone.",
+        (
+            "purchase_order.partner_id",
+            "purchase_order.commercial_partner_id",
+            "purchase_order.vendor_vat",
+            "bill.commercial_partner_id",
+            "bill.vendor_vat",
+            "bill.lines",
+        ),
+        ("matching.draft_bills",),
+        "The vendor that bills is not the one that the order was given to.",
+        "An order of 1,250 was given to vendor 8; vendor 7, with another tax number, bills it: at risk are 1,250.",
+    ),
+    Rule(
         "not_comparable",
         DETECTOR,
         "A bill's line cannot be compared with its order line",

@@ -42,6 +42,7 @@ RELATED_TYPES: Mapping[str, str] = MappingProxyType(
         "paid_before_receipt": "bill",
         "unordered_line": "bill",
         "billed_cancelled_order": "bill",
+        "vendor_mismatch": "bill",
         "not_comparable": "bill",
         "bill_of_blocked_vendor": "bill",
     }

@@ -45,6 +45,9 @@ def _handling() -> dict[str, Handling]:
         "paid_before_receipt": how("high", "procurement", 5, "Find out when the goods come; tell the vendor."),
         "unordered_line": how("medium", "procurement", 5, "Have the line approved, or ask for a credit note."),
         "billed_cancelled_order": how("high", "procurement", 2, "Refuse the bill, or have the purchase approved."),
+        "vendor_mismatch": how(
+            "high", "procurement", 2, "Hold the payment; ask the order's vendor whether the other bills for it."
+        ),
         "not_comparable": how("info", "procurement", 5, "Record how the units convert, then the lines are compared."),
     }
 

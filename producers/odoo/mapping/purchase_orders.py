@@ -78,7 +78,7 @@ def document(row: Row, lines: Lines, _source: Source) -> Document:
         "name": text(row, "name"),
         "state": text(row, "state"),
         "partner_id": ref(row, "partner_id"),
-        "commercial_partner_id": None,  # not stored on the order; the vendor's record has it
+        "commercial_partner_id": ref(row, "partner_id.commercial_partner_id"),  # not stored on the order
         "partner_name": ref_name(row, "partner_id"),
         "partner_reference": text(row, "partner_ref"),
         "buyer": ref(row, "user_id"),
@@ -132,6 +132,6 @@ MAPPING = Mapping(
         {18: ("amount_total_cc",), 19: ("amount_total_cc",)},
     ),
     children=(LINE,),
-    joined=(Joined("res.partner", "partner_id", Fields(("vat",))),),
+    joined=(Joined("res.partner", "partner_id", Fields(("vat", "commercial_partner_id"))),),
     map=document,
 )

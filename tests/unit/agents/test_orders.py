@@ -166,6 +166,16 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], Decimal | None, str]] = {
         Decimal(250),
         "open",
     ),
+    "vendor_mismatch": (
+        [
+            the_order(ordered(10), partner_id="80", commercial_partner_id="8", vendor_vat="BE1"),
+            the_receipt(came(10)),
+            the_bill(billed(10), vendor_vat="BE2"),  # of a contact of vendor 7
+        ],
+        ["The vendor that bills is not the one that the order was given to."],
+        Decimal(1250),
+        "open",
+    ),
     "not_comparable": (
         [the_order(ordered(2, unit="Dozens")), the_receipt(came(2, unit="Dozens")), the_bill(billed(24, 10))],
         ["Order line 1: its unit differs from the order's, and how they convert is not known."],
@@ -203,6 +213,40 @@ def test_within_the_tolerance_is_no_finding_and_a_vendor_may_have_another() -> N
     assert [one.rule for one in found(named, under(strict))] == ["price_above_order"]
     by_product = MatchingSection(tolerances=[Tolerance("tools", products=["7"], price_percent=Decimal(1))])
     assert [one.rule for one in found(events, under(by_product))] == ["price_above_order"]
+
+
+@pytest.mark.parametrize(
+    ("of_order", "of_bill", "differs"),
+    [
+        ({"commercial_partner_id": "8"}, {}, True),
+        ({"commercial_partner_id": "8", "vendor_vat": "BE1"}, {}, True),  # of one no number is known
+        ({"commercial_partner_id": "8", "vendor_vat": "BE 1"}, {"vendor_vat": "be1"}, False),  # one firm, two records
+        ({"commercial_partner_id": "7"}, {"partner_id": "72"}, False),  # sister contacts
+        ({"commercial_partner_id": "7", "vendor_vat": "BE1"}, {"vendor_vat": "BE2"}, False),  # its number was changed
+        ({}, {}, False),  # an older version did not read whose contact it is
+        ({"vendor_vat": "BE1"}, {"vendor_vat": "BE2"}, True),
+        ({"partner_id": None}, {}, False),
+        ({"commercial_partner_id": "8"}, {"partner_id": None, "commercial_partner_id": None}, False),
+    ],
+)
+def test_vendors_are_firms_not_records(of_order: dict[str, Any], of_bill: dict[str, Any], differs: bool) -> None:
+    events = [
+        the_order(ordered(10), **{"partner_id": "71", **of_order}),
+        the_receipt(came(10)),
+        the_bill(billed(10), **of_bill),
+    ]
+    assert [one.rule for one in found(events)] == ["vendor_mismatch"] * differs
+
+
+def test_a_vendor_that_is_put_right_takes_the_finding_back_and_a_credit_note_of_another_is_told_too() -> None:
+    events = [the_order(ordered(10), partner_id="8", commercial_partner_id="8"), the_receipt(came(10))]
+    wrong = the_bill(billed(10))
+    right = {"commercial_partner_id": "8", "created_at": at("2026-03-05 10:00")}
+    corrected = [*events, wrong, the_bill(billed(10), when="2026-03-06 10:00", **right)]
+    assert [one.status for one in judged(facts_of(corrected)).values()] == ["retracted"]
+    credit = the_bill(billed(2), record="21", when="2026-03-07 10:00", move_type="in_refund")
+    [finding] = found([*events, the_bill(billed(10), **right), credit])
+    assert (finding.rule, finding.amount_at_risk) == ("vendor_mismatch", Decimal(-250))
 
 
 def test_units_are_converted_by_the_policys_table() -> None:
