@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +50,9 @@ _SHOWN = (
 )
 # A version counts how often it was said, which depends on when deadlines were looked at; what it says must not.
 _COMPARED = tuple(name for name in _SHOWN if name not in ("version", "updated_at"))
+_STATES = {"state": "state", "payment_state": "payment state"}
+_FIELDS = 4
+"""So many names of changed fields are shown of one event."""
 _STORED = (*_SHOWN, "company_currency")
 _TIMES = frozenset({"due_at", "opened_at", "updated_at"})
 
@@ -162,14 +166,31 @@ def _timeline(client: Client, keys: Sequence[str], evidence: Sequence[str]) -> l
     )
     rows = client.query(
         "SELECT occurred_at, observed_at, document_key, event_id, "
-        "coalesce(nullIf(label, ''), activity, if(op = 'd', 'deleted', if(op = 'c', 'created', 'content'))) AS what, "
-        "actor, mode, topic, partition, offset, incarnation, source_model, record_id "
+        "coalesce(nullIf(label, ''), activity) AS what, "
+        "actor, mode, topic, partition, offset, incarnation, source_model, record_id, op, changes "
         "FROM event_log FINAL WHERE document_key IN {keys:Array(String)} "
         "OR arrayExists(id -> startsWith(event_id, id), {evidence:Array(String)}) "
         "ORDER BY occurred_at, observed_at, offset",
         parameters={"keys": list(keys), "evidence": [one for one in evidence if one]},
     ).result_rows
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    timeline = []
+    for *row, op, changes in rows:
+        event = dict(zip(columns, row, strict=True))
+        event["what"] = event["what"] or _seen(op, changes)
+        timeline.append(event)
+    return timeline
+
+
+def _seen(op: str, changes: str) -> str:
+    """A state of the document that was read, in words; of other fields than its states only the names."""
+    if op == "d":
+        return "deleted"
+    told = {change["field"]: change["new"] for change in json.loads(changes or "[]")}
+    parts = [f"{label} {told[name]}" for name, label in _STATES.items() if told.get(name)]
+    others = sorted(name.replace("_", " ") for name in told if name not in _STATES)
+    if others:
+        parts.append(f"changed {', '.join(others[:_FIELDS])}" + (" and more" if len(others) > _FIELDS else ""))
+    return ("created" if op == "c" else "seen") + (f": {', '.join(parts)}" if parts else "")
 
 
 def _links(url: str, timeline: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,6 +1,8 @@
 """`finwatch findings`: what the detectors say."""
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,8 @@ from finwatch.cli.output import out, show_json, show_table
 
 _SEVERITIES = ("critical", "high", "medium", "low", "info")
 _COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
+_AGE = re.compile(r"(\d+)\s*([mhdw])")
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _COLUMNS = (
     "finding_id",
     "version",
@@ -49,19 +53,37 @@ def listing(
     detector: Annotated[str, typer.Option(help="Only this detector's.", show_default=False)] = "",
     severity: Annotated[str, typer.Option(help="Only this severity or worse.", show_default=False)] = "",
     document: Annotated[str, typer.Option(help="Only about this document_key.", show_default=False)] = "",
+    rule: Annotated[str, typer.Option(help="Only by this rule (docs/rules.md names them).", show_default=False)] = "",
+    owner: Annotated[str, typer.Option(help="Only this owner's (a role or a person).", show_default=False)] = "",
+    company: Annotated[str, typer.Option(help="Only this company's (its id in the source).", show_default=False)] = "",
+    source: Annotated[str, typer.Option(help="Only from this source.", show_default=False)] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN",
+            help="Only opened since: an age before now (7d, 12h, 30m, 2w) or a time, UTC where it names no zone.",
+            show_default=False,
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
     embedded: Embedded = None,
     as_json: Json = False,
 ) -> None:
     """List findings: worst first, then the latest. Or say what you think of one: [bold]finwatch findings dismiss[/].
 
-    Examples: [bold]finwatch findings --severity high[/], [bold]finwatch findings --detector duplicates --json[/]
+    Examples: [bold]finwatch findings --severity high[/], [bold]finwatch findings --detector duplicates --json[/],
+    [bold]finwatch findings --owner accounts_payable --company 1 --since 7d[/],
+    [bold]finwatch findings --rule vendor_payment --source erp --since 2026-03-01[/]
     """
     if context.invoked_subcommand is not None:
         return
     from finwatch.runtime.store import STORE_ERRORS
 
-    where, parameters = _conditions(status, detector, severity, document)
+    only = {"detector": detector, "rule": rule, "owner": owner, "company_id": company, "source": source}
+    where, parameters = _conditions(status, severity, document, only)
+    if since:
+        where += " AND opened_at >= {since:DateTime64(6, 'UTC')}"
+        parameters["since"] = moment_since(since, datetime.now(UTC))
     statement = (
         f"SELECT {', '.join(_COLUMNS)} FROM findings WHERE {where} "  # noqa: S608 - names and values are bound
         "ORDER BY indexOf({severities:Array(String)}, severity), updated_at DESC, finding_id LIMIT {limit:UInt32}"
@@ -96,8 +118,27 @@ def listing(
         out.print(f"{len(rows):,} of {total:,}; --limit shows more")
 
 
-def _conditions(status: str, detector: str, severity: str, document: str) -> tuple[str, dict[str, Any]]:
-    """The WHERE clause and what is bound to it. Raises typer.BadParameter for a word that is none."""
+def moment_since(text: str, now: datetime) -> datetime:
+    """The aware UTC time that ``--since`` names: ``now`` less an age, or a time (UTC where it names no zone).
+
+    Raises typer.BadParameter for text that is neither, and for a time that no clock has.
+    """
+    try:
+        if age := _AGE.fullmatch(text.strip()):
+            return now - int(age[1]) * _UNITS[age[2]]
+        moment = datetime.fromisoformat(text.strip())
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = "must be an age (7d, 12h, 30m, 2w) or a time (2026-03-01, 2026-03-01T09:00)"
+        raise typer.BadParameter(message, param_hint="--since") from None
+    return moment
+
+
+def _conditions(status: str, severity: str, document: str, only: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause and what is bound to it. ``only``: columns and their wanted values, where not empty.
+
+    Raises typer.BadParameter for a word that is none.
+    """
     where, parameters = ["1"], dict[str, Any]()
     if status == "open":
         where.append("status IN ('open', 'updated')")
@@ -111,9 +152,10 @@ def _conditions(status: str, detector: str, severity: str, document: str) -> tup
             raise typer.BadParameter(f"must be one of {', '.join(_SEVERITIES)}", param_hint="--severity")
         where.append("severity IN {worse:Array(String)}")
         parameters["worse"] = list(_SEVERITIES[: _SEVERITIES.index(severity) + 1])
-    if detector:
-        where.append("detector = {detector:String}")
-        parameters["detector"] = detector
+    for column, wanted in only.items():
+        if wanted:
+            where.append(f"{column} = {{{column}:String}}")
+            parameters[column] = wanted
     if document:
         where.append("has(document_keys, {document:String})")
         parameters["document"] = document

@@ -23,6 +23,7 @@ from finwatch.domain.identity import (
 )
 from finwatch.domain.kpis import BANDS
 from finwatch.domain.policy import ApprovalSection, ClockRule, Duration, ExceptionSection, Policy
+from finwatch.domain.policy.section import in_words
 from finwatch.domain.records import Clock, ExceptionRecord, Finding, Step
 from finwatch.domain.sla import ClockState
 from finwatch.domain.verdicts import LIVE
@@ -121,14 +122,14 @@ def clock_finding(
     """A level of a clock that was reached. It is of whoever owns the level, or stood in when it was reached."""
     level = sla.level_of(rule, fired.level)
     if fired.level == "breach":
-        title = f"Service level {rule.name} is breached"
+        title = f"{rule.section.subject} is late"
         reason = rule.section.breach_reason
     elif fired.level.startswith("escalation"):
-        title = f"Service level {rule.name} is breached and escalated"
+        title = f"{rule.section.subject} is late and escalated"
         reason = f"{rule.section.breach_reason} Nothing has happened since."
     else:
-        title = f"Service level {rule.name} is about to breach"
-        reason = f"{level.percent} % of the target has passed."
+        title = f"{rule.section.subject} will soon be late"
+        reason = f"{level.percent} % of the time allowed has passed."
     return Finding(
         deadline_finding_id(SLA, subject.document_key, rule.name, fired.level, fired.due),
         fired.version,
@@ -172,7 +173,7 @@ def step_finding(
         subject.source,
         subject.entity,
         subject.company_id,
-        f"Approval step {step.step} is stuck",
+        f"{in_words(step.step)} is stuck",
         [section.stuck_reason if section is not None else "Nobody has decided for longer than the policy allows."],
         [step.start_id, step.end_id] if step.end_id else [step.start_id],
         content.amount,

@@ -16,7 +16,7 @@ from finwatch.domain.findings import APPROVALS, SLA
 from finwatch.domain.matching import rules as matching
 from finwatch.domain.policy import RELATED_TYPES, ApprovalSection, ClockSection, Policy
 from finwatch.domain.policy.conditions import Condition
-from finwatch.domain.policy.section import words
+from finwatch.domain.policy.section import in_words, words
 from finwatch.domain.rules import Rule
 
 
@@ -64,8 +64,9 @@ def approval_rule(section: ApprovalSection) -> Rule:
     return Rule(
         f"stuck_{section.step}",
         APPROVALS,
-        f"Approval step {section.step} is stuck",
-        f"A step {section.step} of a {section.entity} has been open for more than {section.stuck_after}. It opens when "
+        f"{in_words(section.step)} is stuck",
+        f"{in_words(section.step)} of {_document(section.entity)} has waited for more than {section.stuck_after}. "
+        "It opens when "
         f"{_any(section.opens)}; it ends "
         + ", ".join(f"{name} when {_any(ends)}" for name, ends in section.ends.items())
         + ".",
@@ -82,8 +83,8 @@ def clock_rule(section: ClockSection) -> Rule:
     return Rule(
         section.name,
         SLA,
-        f"Service level {section.name} is breached",
-        f"{_document(section.entity).capitalize()} must move on {target}. The clock starts when "
+        f"{section.subject} is late",
+        f"{section.subject} of {_document(section.entity)} is to be done {target}. The clock starts when "
         f"{_any(section.start)} and stops when {_any(section.stop)}"
         + (f"; it is cancelled when {_any(section.cancel)}" if section.cancel else "")
         + ".",

@@ -6,7 +6,15 @@ from typing import Literal, NamedTuple
 
 from finwatch.domain.policy.conditions import Condition, check_conditions
 from finwatch.domain.policy.exceptions import EXCEPTION_TYPES
-from finwatch.domain.policy.section import Duration, PolicyError, Section, Severity, TargetKind, parse_duration
+from finwatch.domain.policy.section import (
+    Duration,
+    PolicyError,
+    Section,
+    Severity,
+    TargetKind,
+    in_words,
+    parse_duration,
+)
 
 ORDER = ("stop", "cancel", "pause", "resume", "reset", "start")
 """Operations on a clock in the order in which one fact applies them."""
@@ -43,11 +51,16 @@ class ClockSection(Section, frozen=True):
     exception: str | None = None
 
     @property
+    def subject(self) -> str:
+        """What is to be done in time, in words: ``Vendor payment``."""
+        return in_words(self.name)
+
+    @property
     def breach_reason(self) -> str:
         """Why a clock of it is breached, in words."""
         if self.target == "due_date":
-            return "The document's due date has passed, and it has not moved on."
-        return f"It has not moved on within {self.target}."
+            return "The document's due date has passed, and this is still to be done."
+        return f"It was to be done within {self.target}, and is still to be done."
 
     def check(self, path: str) -> None:
         """Raise PolicyError for a clock that never starts or stops, or that names what is not there."""

@@ -68,6 +68,12 @@ def parse_duration(text: str, path: str = "$") -> Duration:
     return Duration("business" if business else "wall", int(number * _UNITS[unit]), 0.0)
 
 
+def in_words(code: str) -> str:
+    """A code name as a title begins: ``vendor_payment`` is ``Vendor payment``."""
+    plain = code.replace("_", " ").strip()
+    return plain[:1].upper() + plain[1:]
+
+
 def words(value: Words | None) -> list[str]:
     """One word or several, as a list."""
     return [] if value is None else [value] if isinstance(value, str) else value
