@@ -25,6 +25,8 @@ class BillLine(Struct, frozen=True, gc=False):
     quantity: int | None = None
     price_unit: int | None = None
     subtotal: int | None = None
+    total: int | None = None
+    tax_ids: list[str] = []
 
 
 class OrderLine(Struct, frozen=True, gc=False):
@@ -39,6 +41,8 @@ class OrderLine(Struct, frozen=True, gc=False):
     price_unit: int | None = None
     subtotal: int | None = None
     quantity_base: int | None = None
+    total: int | None = None
+    tax_ids: list[str] = []
 
 
 class ReceiptLine(Struct, frozen=True, gc=False):

@@ -216,6 +216,8 @@ def _order(change: Change, event: PurchaseOrder) -> dict[str, Told]:
             _net(line.price_unit, line.subtotal, line.quantity),
             receivable and line.quantity_received is not None,
             line.quantity_base,
+            _taxes(line.tax_ids, line.subtotal, line.total),
+            _tax(line.subtotal, line.total),
         )
         for line in event.lines
     ]
@@ -272,6 +274,8 @@ def _bill(change: Change, event: Bill) -> dict[str, Told]:
                     line.unit,
                     line.quantity or 0,
                     _net(line.price_unit, line.subtotal, line.quantity),
+                    _taxes(line.tax_ids, line.subtotal, line.total),
+                    _tax(line.subtotal, line.total),
                 )
             )
         elif line.subtotal:
@@ -296,6 +300,18 @@ def _net(price: int | None, subtotal: int | None, quantity: int | None) -> int:
     if subtotal is not None and quantity:
         return round(subtotal * _MILLION / quantity)
     return price or 0
+
+
+def _taxes(ids: list[str], subtotal: int | None, total: int | None) -> str | None:
+    """A line's taxes as they are compared. Without ids it bears none when its total is its net; else nobody told."""
+    if ids:
+        return ids[0] if len(ids) == 1 else ",".join(sorted(ids))
+    return "" if total is not None and total == subtotal else None
+
+
+def _tax(subtotal: int | None, total: int | None) -> int | None:
+    """The tax on one of net, in millionths."""
+    return round((total - subtotal) * _MILLION / subtotal) if subtotal and total is not None else None
 
 
 class OrderChains:

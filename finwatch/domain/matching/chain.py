@@ -16,7 +16,8 @@ from finwatch.domain.verdicts import Said
 class OrderLine(Struct, array_like=True, gc=False):
     """What was agreed. ``received``: receipts are recorded of it (goods, not services).
 
-    ``base``: the quantity in the product's own unit, as the source converts it; None when it is not told.
+    ``base``: the quantity in the product's own unit, as the source converts it; None when it is not told. ``taxes``:
+    ids in the source, sorted, with commas between; None when not told. ``tax``: how much they are on one of net.
     """
 
     line_id: str
@@ -26,6 +27,8 @@ class OrderLine(Struct, array_like=True, gc=False):
     price: int  # net, a unit
     received: bool
     base: int | None = None
+    taxes: str | None = None
+    tax: int | None = None
 
 
 class ReceiptLine(Struct, array_like=True, gc=False):
@@ -38,12 +41,14 @@ class ReceiptLine(Struct, array_like=True, gc=False):
 
 
 class BillLine(Struct, array_like=True, gc=False):
-    """What is billed of an order line."""
+    """What is billed of an order line. ``taxes`` and ``tax`` as on an order line."""
 
     order_line: str
     unit: str | None
     quantity: int
     price: int  # net, a unit
+    taxes: str | None = None
+    tax: int | None = None
 
 
 class ExtraLine(Struct, array_like=True, gc=False):

@@ -14,6 +14,7 @@ from finwatch.domain.matching.quantities import (
     over_received,
     paid_before_receipt,
 )
+from finwatch.domain.matching.taxes import other_taxes
 from finwatch.domain.matching.units import differ, own_units, with_own
 from finwatch.domain.policy.matching import MatchingSection
 from finwatch.domain.verdicts import Verdict
@@ -40,16 +41,17 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
     if not plain:
         yield from prices(order, bills, settings)
         yield from over_billed(order, bills, settings)
+        yield from other_taxes(order, bills, settings)
     yield from billed_before_receipt(order, bills, receipts, settings)
     yield from paid_before_receipt(order, bills, receipts, settings)
     yield from unordered_lines(order, bills, settings)
 
 
 def is_plain(order: Order, bills: list[Bill], receipts: list[Receipt]) -> bool:
-    """Whether all that is billed and received is as ordered: unit, currency and price, and no more of it.
+    """Whether all that is billed and received is as ordered: unit, currency, price and taxes, and no more of it.
 
-    What nearly every order looks like. Of such a one ``over_received``, ``prices`` and ``over_billed`` say nothing
-    under any policy, so they are not asked.
+    What nearly every order looks like. Of such a one ``over_received``, ``prices``, ``over_billed`` and ``other_taxes``
+    say nothing under any policy, so they are not asked.
     """
     lines = {line.line_id: line for line in order.lines}
     if len(lines) != len(order.lines):
@@ -75,7 +77,7 @@ def is_plain(order: Order, bills: list[Bill], receipts: list[Receipt]) -> bool:
             rest = left.get(one.order_line, line.quantity) - one.quantity
             if (one.unit != line.unit and one.unit is not None) or one.quantity < 0 or rest < 0:
                 return False
-            if one.price != line.price:
+            if one.price != line.price or one.taxes != line.taxes:
                 return False
             left[one.order_line] = rest
     return True

@@ -117,6 +117,18 @@ RULES = book(
         "An order of 1,250 was given to vendor 8; vendor 7, with another tax number, bills it: at risk are 1,250.",
     ),
     Rule(
+        "tax_mismatch",
+        DETECTOR,
+        "Billed with other taxes than were ordered",
+        "A bill's line bears other taxes than the order line it bills, by the taxes' records, those alike by the "
+        "policy apart. At risk is what it bears more than the order's taxes come to on what is billed; less is "
+        "negative. A line whose taxes were not told is left out; credit notes are judged with their bills.",
+        ("purchase_order.lines.tax_ids", "bill.lines.tax_ids", "purchase_order.lines.total", "bill.lines.total"),
+        ("matching.alike_taxes", "matching.draft_bills"),
+        "{line}: it is billed with other taxes than were ordered.",
+        "Ten at 125 are ordered with 6 % of tax and billed with 21 %: at risk are 187.50.",
+    ),
+    Rule(
         "not_comparable",
         DETECTOR,
         "A bill's line cannot be compared with its order line",

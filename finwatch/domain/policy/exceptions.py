@@ -43,6 +43,7 @@ RELATED_TYPES: Mapping[str, str] = MappingProxyType(
         "unordered_line": "bill",
         "billed_cancelled_order": "bill",
         "vendor_mismatch": "bill",
+        "tax_mismatch": "bill",
         "not_comparable": "bill",
         "bill_of_blocked_vendor": "bill",
     }

@@ -48,6 +48,9 @@ def _handling() -> dict[str, Handling]:
         "vendor_mismatch": how(
             "high", "procurement", 2, "Hold the payment; ask the order's vendor whether the other bills for it."
         ),
+        "tax_mismatch": how(
+            "medium", "accounts_payable", 3, "Correct the bill's taxes, or ask the vendor for another bill."
+        ),
         "not_comparable": how("info", "procurement", 5, "Record how the units convert, then the lines are compared."),
     }
 
@@ -59,9 +62,10 @@ class MatchingSection(Section, frozen=True):
     ``apart_accounts``: lines of freight, tax and rounding that no order line is expected for; other lines without one
     may come to the larger of ``unordered_absolute`` (the bill's currency) and ``unordered_percent`` of the bill's net.
     ``units``: how many of another unit are one of a unit, by names as the source prints them, where the source's own
-    conversions (orders and receipts are told in the product's unit too) do not say it. ``draft_bills``: a draft
-    counts as billed, as in Odoo's own counters. ``receipt_grace``: how long a bill may wait for its receipt, from when
-    it bills. ``handling``: by rule, where it differs from the defaults.
+    conversions (orders and receipts are told in the product's unit too) do not say it. ``alike_taxes``: groups of
+    taxes, by their ids in the source, that may stand for each other (the same rate on goods and on services).
+    ``draft_bills``: a draft counts as billed, as in Odoo's own counters. ``receipt_grace``: how long a bill may wait
+    for its receipt, from when it bills. ``handling``: by rule, where it differs from the defaults.
     """
 
     default: Tolerance = field(default_factory=lambda: Tolerance("default"))
@@ -71,6 +75,7 @@ class MatchingSection(Section, frozen=True):
     unordered_absolute: Decimal = Decimal(100)
     unordered_percent: Decimal = Decimal(5)
     units: dict[str, dict[str, Decimal]] = {}
+    alike_taxes: list[list[str]] = []
     draft_bills: bool = True
     receipt_grace: str = "2 business days"  # the bill often comes with the goods, and the receipt is recorded after it
     handling: dict[str, Handling] = {}
@@ -87,6 +92,9 @@ class MatchingSection(Section, frozen=True):
             for other, factor in others.items():
                 if factor <= 0:
                     raise PolicyError(f"{path}.units.{unit}.{other}", "how many of it are one, more than 0")
+        for i, group in enumerate(self.alike_taxes):
+            if len(group) < 2:
+                raise PolicyError(f"{path}.alike_taxes[{i}]", "at least two taxes are alike")
         parse_duration(self.receipt_grace, f"{path}.receipt_grace")
         check_handling(self.handling, MATCHING_HANDLING, path)
 

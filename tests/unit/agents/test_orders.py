@@ -40,6 +40,11 @@ def billed(quantity: int, price: int = 125, **fields: Any) -> BillLine:
     )
 
 
+def taxed(total: int | str, *ids: str) -> dict[str, Any]:
+    """What a line of ten at 125 comes to with these taxes."""
+    return {"total": int(Decimal(total) * MILLION), "tax_ids": list(ids)}
+
+
 def came(quantity: int, **fields: Any) -> ReceiptLine:
     """A receipt's line for that order line."""
     return ReceiptLine(**{"purchase_line_id": "10", "unit": "Units", "quantity_done": quantity * MILLION, **fields})
@@ -176,6 +181,16 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], Decimal | None, str]] = {
         Decimal(1250),
         "open",
     ),
+    "tax_mismatch": (
+        [
+            the_order(ordered(10, **taxed(1325, "6"))),
+            the_receipt(came(10)),
+            the_bill(billed(10, **taxed("1512.5", "21"))),
+        ],
+        ["Order line 1: it is billed with other taxes than were ordered."],
+        Decimal("187.5"),
+        "open",
+    ),
     "not_comparable": (
         [the_order(ordered(2, unit="Dozens")), the_receipt(came(2, unit="Dozens")), the_bill(billed(24, 10))],
         ["Order line 1: its unit differs from the order's, and how they convert is not known."],
@@ -247,6 +262,32 @@ def test_a_vendor_that_is_put_right_takes_the_finding_back_and_a_credit_note_of_
     credit = the_bill(billed(2), record="21", when="2026-03-07 10:00", move_type="in_refund")
     [finding] = found([*events, the_bill(billed(10), **right), credit])
     assert (finding.rule, finding.amount_at_risk) == ("vendor_mismatch", Decimal(-250))
+
+
+@pytest.mark.parametrize(
+    ("of_order", "of_bill", "reason", "at_risk"),
+    [
+        (taxed(1325, "6"), taxed(1250), "it is billed without the taxes that were ordered.", -75),
+        (taxed(1250), taxed(1325, "6"), "it is billed with taxes, and was ordered without.", 75),
+        (taxed(1325, "6"), taxed(1325, "7"), "it is billed with other taxes than were ordered.", 0),
+        (taxed(1325, "6"), {"tax_ids": ["7"]}, "it is billed with other taxes than were ordered.", None),
+        (taxed(1325, "6", "9"), taxed(1325, "9", "6"), None, None),
+        (taxed(1325, "6"), taxed(1325), None, None),  # it bears a tax, and which was not told
+        (taxed(1325, "6"), {}, None, None),
+        ({}, taxed(1325, "6"), None, None),
+        (taxed(1325, "6"), taxed(1325, "61"), None, None),  # alike by the policy
+    ],
+)
+def test_taxes_are_compared_where_both_are_told(
+    of_order: dict[str, Any], of_bill: dict[str, Any], reason: str | None, at_risk: int | None
+) -> None:
+    alike = under(MatchingSection(alike_taxes=[["6", "61"]]))
+    events = [the_order(ordered(10, **of_order)), the_receipt(came(10)), the_bill(billed(10, **of_bill))]
+    told = [(one.rule, one.reasons, one.amount_at_risk) for one in found(events, alike)]
+    assert told == ([] if reason is None else [("tax_mismatch", [f"Order line 1: {reason}"], at_risk)])
+    if reason is not None:
+        credit = the_bill(billed(1, **of_bill), record="21", when="2026-03-07 10:00", move_type="in_refund")
+        assert [one.document_keys[0] for one in found([*events, credit], alike)] == ["odoo:bill:20"]
 
 
 def test_units_are_converted_by_the_policys_table() -> None:

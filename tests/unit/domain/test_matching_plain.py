@@ -13,6 +13,7 @@ from finwatch.domain.matching.chain import Bill, BillLine, Order, OrderLine, Rec
 from finwatch.domain.matching.match import is_plain
 from finwatch.domain.matching.prices import prices
 from finwatch.domain.matching.quantities import over_billed, over_received
+from finwatch.domain.matching.taxes import other_taxes
 from finwatch.domain.matching.units import differ
 from finwatch.domain.policy.matching import MatchingSection, Tolerance
 
@@ -22,6 +23,7 @@ UNIT = st.sampled_from((*["u"] * 9, "dozen", None))
 ORDERED = st.sampled_from((*[12] * 9, 8, 0))
 PART = st.sampled_from((*[2] * 9, 4, 4, 0, 12, -4))
 PRICE = st.sampled_from((*[5] * 9, 6, 0))
+TAXES = st.sampled_from((*["1"] * 9, "2", "", None))
 CURRENCY = st.sampled_from((*["EUR"] * 9, "USD", None))
 
 
@@ -40,7 +42,7 @@ def receipt(key: int, lines: list[ReceiptLine]) -> Receipt:
 ORDERS = st.builds(
     order,
     st.lists(
-        st.builds(OrderLine, LINE, st.none(), UNIT, ORDERED, PRICE, st.booleans()),
+        st.builds(OrderLine, LINE, st.none(), UNIT, ORDERED, PRICE, st.booleans(), taxes=TAXES),
         min_size=1,
         max_size=2,
         unique_by=lambda line: line.line_id,
@@ -51,7 +53,7 @@ BILLS = st.lists(
     st.builds(
         bill,
         st.integers(0, 9),
-        st.lists(st.builds(BillLine, LINE, UNIT, PART, PRICE), min_size=1, max_size=2),
+        st.lists(st.builds(BillLine, LINE, UNIT, PART, PRICE, TAXES), min_size=1, max_size=2),
         st.sampled_from((*[False] * 9, True)),
         CURRENCY,
     ),
@@ -70,6 +72,7 @@ def test_of_a_plain_order_the_strictest_policy_says_nothing(one: Order, bills: l
     if is_plain(one, bills, came):
         assert not differ(one, came, bills)
         assert not [*over_received(one, came, STRICT), *prices(one, bills, STRICT), *over_billed(one, bills, STRICT)]
+        assert not [*other_taxes(one, bills, STRICT)]
 
 
 def test_an_ordinary_order_is_plain_and_each_deviation_makes_it_none() -> None:
@@ -81,7 +84,7 @@ def test_an_ordinary_order_is_plain_and_each_deviation_makes_it_none() -> None:
 
     assert plain(half, half)
     assert plain(half, BillLine("2", "u", 99, 99)), "a line of another order is judged there"
-    for changed in ({"quantity": 5}, {"price": 6}, {"unit": "dozen"}, {"quantity": -4}):
+    for changed in ({"quantity": 5}, {"price": 6}, {"unit": "dozen"}, {"quantity": -4}, {"taxes": "1"}):
         assert not plain(half, structs.replace(half, **changed))
     assert not plain(half, half, half)
     assert not plain(half, refund=True)
