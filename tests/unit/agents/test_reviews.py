@@ -13,7 +13,16 @@ from finwatch.domain.documents import Fact
 from finwatch.domain.policy import PolicyError, parse_policy
 from finwatch.domain.policy.compiled import Reaction
 from finwatch.domain.records import Step
-from finwatch.runtime.topics import CLOCK, EXCEPTION, FINDING, STEP
+from finwatch.runtime.topics import (
+    CLOCK,
+    ENTITY_TOPICS,
+    EXCEPTION,
+    FINDING,
+    KEPT_ENTITIES,
+    STEP,
+    WATCHED_ENTITIES,
+    entity_topic,
+)
 from streams.agents.registry import documents_stage
 from streams.agents.replay import Replay
 from tests.unit.agents.test_policy_changes import changed, marker
@@ -208,3 +217,14 @@ def test_a_step_whose_number_was_taken_back_goes_on_with_its_findings() -> None:
     [again] = approvals.apply(steps, Fact(start, True, "submitted", event_id="b"), opening, calendar)
     assert approvals.fire(again, again.due)
     assert (again.ordinal, again.version, [(one.version, one.status) for one in again.fired]) == (0, 3, [(2, "open")])
+
+
+@pytest.mark.parametrize("entity", ["sale_order", "project"])
+def test_a_review_of_what_no_stage_reads_reaches_no_stage(entity: str) -> None:
+    """It goes to its document's topic, which the sink stores and no stage takes: no step, and no dead letter either."""
+    told = reviewed(entity, "1", "2026-03-02 10:00", "submitted", ONE)
+    topic = entity_topic(told.entity)
+    assert entity in KEPT_ENTITIES
+    assert entity not in WATCHED_ENTITIES
+    assert topic in ENTITY_TOPICS, "it is stored"
+    assert topic not in documents_stage(POLICIES).topics
