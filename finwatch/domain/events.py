@@ -43,6 +43,7 @@ class OrderLine(Struct, frozen=True, gc=False):
     quantity_base: int | None = None
     total: int | None = None
     tax_ids: list[str] = []
+    category_id: str | None = None
 
 
 class ReceiptLine(Struct, frozen=True, gc=False):

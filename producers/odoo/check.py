@@ -170,6 +170,7 @@ def _fields(model: str, version: int, mappings: Mappings) -> list[str]:
             continue
         parts = [(mapping.model, mapping.fields), *((one.model, one.fields) for one in mapping.children)]
         parts += [(one.model, one.fields) for one in mapping.joined]
+        parts += [(one.model, one.fields) for child in mapping.children for one in child.joined]
         for name, fields in parts:
             if name == model:
                 found |= dict.fromkeys(fields.of(version))

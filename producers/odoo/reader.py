@@ -95,6 +95,12 @@ class Reader:
                 self._available[child.model] = {}
         for joined in mapping.joined:
             self._wanted(joined.model, joined.fields)
+        for joined in (one for child in mapping.children for one in child.joined):
+            try:
+                self._wanted(joined.model, joined.fields)
+                self._transport.search_read(joined.model, [], ["id"], limit=1)
+            except (AccessRefused, UnknownModel):
+                self._available[joined.model] = {}
         if mapping.model == "stock.picking":
             self._read_picking_types()
         if mapping.configured is None:
@@ -106,6 +112,7 @@ class Reader:
     def forget(self, mapping: Mapping) -> None:
         """Learn anew, with the next `prepare`, which fields this server has for a mapping."""
         parts = [mapping.model, *(child.model for child in mapping.children), *(one.model for one in mapping.joined)]
+        parts += [one.model for child in mapping.children for one in child.joined]
         for model in parts:
             self._available.pop(model, None)
 
@@ -253,7 +260,7 @@ class Reader:
         for child in mapping.children:
             self._add_children(batch, replace(child, fields=Fields((child.parent, "write_date"))), ids)
         for one in joined:
-            self._join(batch, replace(one, fields=Fields(("write_date",))))
+            self._join(batch.rows, replace(one, fields=Fields(("write_date",))))
         return batch
 
     def _page(self, mapping: Mapping, after: int, fields: Sequence[str], limit: int) -> list[Row]:
@@ -291,8 +298,10 @@ class Reader:
         ids = [row["id"] for row in rows]
         for child in mapping.children:
             self._add_children(batch, child, ids)
+            for joined in child.joined:
+                self._join([row for lines in batch.lines.values() for row in lines.get(child.model, ())], joined)
         for joined in mapping.joined:
-            self._join(batch, joined)
+            self._join(batch.rows, joined)
         if mapping.model == "stock.picking" and self._has_new_picking_type(rows):
             self._read_picking_types()
         if with_log and self.log_failure is None:
@@ -313,11 +322,11 @@ class Reader:
                 if of_parent is not None:
                     of_parent.setdefault(child.model, []).append(row)
 
-    def _join(self, batch: Batch, joined: Joined) -> None:
+    def _join(self, rows_via: list[Row], joined: Joined) -> None:
         fields = self._wanted(joined.model, joined.fields)
         if not fields:
             return
-        rows_of_it = [row for row in batch.rows if joined.wanted is None or joined.wanted(row)]
+        rows_of_it = [row for row in rows_via if joined.wanted is None or joined.wanted(row)]
         ids = sorted({via for row in rows_of_it if (via := ref_id(row, joined.via)) is not None})
         found: dict[int, Row] = {}
         for start in range(0, len(ids), self._page_size):

@@ -81,6 +81,7 @@ def _models(version: int | None, of: Mappings) -> Iterator[str]:
     for mapping in mappings:
         yield from (child.model for child in mapping.children)
         yield from (joined.model for joined in mapping.joined)
+        yield from (joined.model for child in mapping.children for joined in child.joined)
     yield "stock.picking.type"
     yield from _DECODING
     yield from _BESIDE

@@ -218,6 +218,7 @@ def _order(change: Change, event: PurchaseOrder) -> dict[str, Told]:
             line.quantity_base,
             _taxes(line.tax_ids, line.subtotal, line.total),
             _tax(line.subtotal, line.total),
+            line.category_id,
         )
         for line in event.lines
     ]

@@ -29,6 +29,7 @@ class OrderLine(Struct, array_like=True, gc=False):
     base: int | None = None
     taxes: str | None = None
     tax: int | None = None
+    category: str | None = None
 
 
 class ReceiptLine(Struct, array_like=True, gc=False):

@@ -11,11 +11,11 @@ from finwatch.domain.policy.section import PolicyError, Section, Severity, parse
 
 
 class Tolerance(Section, frozen=True):
-    """What may differ, for some vendors and products; the first that fits a line counts.
+    """What may differ, for some vendors, products and categories of products; the first that fits a line counts.
 
-    ``vendors`` and ``products`` are ids in the source, none: all. A price may differ by the larger of
-    ``price_absolute`` (a unit of the order line's measure, in the order's currency) and ``price_percent``, a quantity
-    by ``quantity_percent`` of what was ordered.
+    ``vendors``, ``products`` and ``categories`` (the product's own, not those above it) are ids in the source, none:
+    all. A price may differ by the larger of ``price_absolute`` (a unit of the order line's measure, in the order's
+    currency) and ``price_percent``, a quantity by ``quantity_percent`` of what was ordered.
     """
 
     name: str
@@ -24,10 +24,15 @@ class Tolerance(Section, frozen=True):
     price_absolute: Decimal = Decimal("0.01")
     price_percent: Decimal = Decimal(2)
     quantity_percent: Decimal = Decimal(0)
+    categories: list[str] = []
 
-    def fits(self, vendor: str | None, product: str | None) -> bool:
-        """Whether it is meant for this vendor's line of this product."""
-        return (not self.vendors or vendor in self.vendors) and (not self.products or product in self.products)
+    def fits(self, vendor: str | None, product: str | None, category: str | None) -> bool:
+        """Whether it is meant for this vendor's line of this product, which is of this category."""
+        return (
+            (not self.vendors or vendor in self.vendors)
+            and (not self.products or product in self.products)
+            and (not self.categories or category in self.categories)
+        )
 
 
 def _handling() -> dict[str, Handling]:
@@ -58,14 +63,15 @@ def _handling() -> dict[str, Handling]:
 class MatchingSection(Section, frozen=True):
     """Settings of the matching.
 
-    ``tolerances``: by vendor and product, the first that fits; the last resort is ``default``. ``apart_products`` and
-    ``apart_accounts``: lines of freight, tax and rounding that no order line is expected for; other lines without one
-    may come to the larger of ``unordered_absolute`` (the bill's currency) and ``unordered_percent`` of the bill's net.
-    ``units``: how many of another unit are one of a unit, by names as the source prints them, where the source's own
-    conversions (orders and receipts are told in the product's unit too) do not say it. ``alike_taxes``: groups of
-    taxes, by their ids in the source, that may stand for each other (the same rate on goods and on services).
-    ``draft_bills``: a draft counts as billed, as in Odoo's own counters. ``receipt_grace``: how long a bill may wait
-    for its receipt, from when it bills. ``handling``: by rule, where it differs from the defaults.
+    ``tolerances``: by vendor, product and its category, the first that fits; the last resort is ``default``.
+    ``apart_products`` and ``apart_accounts``: lines of freight, tax and rounding that no order line is expected for;
+    other lines without one may come to the larger of ``unordered_absolute`` (the bill's currency) and
+    ``unordered_percent`` of the bill's net. ``units``: how many of another unit are one of a unit, by names as the
+    source prints them, where the source's own conversions (orders and receipts are told in the product's unit too) do
+    not say it. ``alike_taxes``: groups of taxes, by their ids in the source, that may stand for each other (the same
+    rate on goods and on services). ``draft_bills``: a draft counts as billed, as in Odoo's own counters.
+    ``receipt_grace``: how long a bill may wait for its receipt, from when it bills. ``handling``: by rule, where it
+    differs from the defaults.
     """
 
     default: Tolerance = field(default_factory=lambda: Tolerance("default"))
@@ -98,11 +104,11 @@ class MatchingSection(Section, frozen=True):
         parse_duration(self.receipt_grace, f"{path}.receipt_grace")
         check_handling(self.handling, MATCHING_HANDLING, path)
 
-    def tolerance(self, vendor: str | None, product: str | None) -> Tolerance:
+    def tolerance(self, vendor: str | None, product: str | None, category: str | None) -> Tolerance:
         """What may differ on a line."""
         if not self.tolerances:
             return self.default
-        return next((one for one in self.tolerances if one.fits(vendor, product)), self.default)
+        return next((one for one in self.tolerances if one.fits(vendor, product, category)), self.default)
 
     def handled(self) -> dict[str, Handling]:
         """Handling of every rule."""

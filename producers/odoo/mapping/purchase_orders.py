@@ -32,6 +32,7 @@ LINE = Child(
         ),
         {17: ("product_uom", "taxes_id"), 18: ("product_uom", "taxes_id"), 19: ("product_uom_id", "tax_ids")},
     ),
+    joined=(Joined("product.product", "product_id", Fields(("categ_id",))),),
 )
 
 
@@ -68,6 +69,7 @@ def line(row: Row) -> dict[str, Any]:
         "tax_ids": refs(row, "tax_ids" if "tax_ids" in row else "taxes_id"),
         "received_method": text(row, "qty_received_method"),
         "quantity_to_bill": number(row, "qty_to_invoice"),
+        "category_id": ref(row, "product_id.categ_id"),
     }
 
 

@@ -60,7 +60,8 @@ class Fields:
 class Child:
     """Rows that belong to a document: read with it, and their change is the document's change.
 
-    `optional`: where they may not be read, the document is read without them.
+    `optional`: where they may not be read, the document is read without them. `joined`: what is read of other records
+    through a line; where that may not be read, lines are read without it.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Child:
     fields: Fields
     domain: Domain = ()
     optional: bool = False
+    joined: "tuple[Joined, ...]" = ()
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,14 @@ def test_within_the_tolerance_is_no_finding_and_a_vendor_may_have_another() -> N
     assert [one.rule for one in found(named, under(strict))] == ["price_above_order"]
     by_product = MatchingSection(tolerances=[Tolerance("tools", products=["7"], price_percent=Decimal(1))])
     assert [one.rule for one in found(events, under(by_product))] == ["price_above_order"]
+    by_category = MatchingSection(tolerances=[Tolerance("steel", categories=["4"], price_percent=Decimal(1))])
+    assert found(events, under(by_category)) == []
+    steel = [the_order(ordered(10, 100, category_id="4")), *events[1:]]
+    assert [one.rule for one in found(steel, under(by_category))] == ["price_above_order"]
+    loose = Tolerance("loose", categories=["4"], quantity_percent=Decimal(10))
+    more = [the_order(ordered(10, category_id="4")), the_receipt(came(11)), the_bill(billed(11))]
+    assert len(found(more)) == 2
+    assert found(more, under(MatchingSection(tolerances=[loose]))) == []
 
 
 @pytest.mark.parametrize(

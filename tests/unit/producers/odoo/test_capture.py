@@ -150,6 +150,28 @@ def test_a_refused_model_stops_alone() -> None:
     assert stopped == 1
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_line_of_an_order_says_its_products_category_where_products_may_be_read(readable: bool) -> None:
+    fields = {
+        "purchase.order": ("name", "state", "write_date"),
+        "purchase.order.line": ("order_id", "product_id", "write_date"),
+        "product.product": ("categ_id", "write_date"),
+        "res.partner": PARTNER_FIELDS,
+    }
+    odoo, broker, clock = FakeOdoo(START, fields), FakeBroker(), ManualClock(START)
+    odoo.put("purchase.order", {"id": 1, "name": "P1", "state": "purchase"}, START)
+    for line, product in ((1, [5, "Rod"]), (2, [6, "Bar"]), (3, False)):
+        odoo.put("purchase.order.line", {"id": line, "order_id": [1, "P1"], "product_id": product}, START)
+    odoo.put("product.product", {"id": 5, "categ_id": [4, "Steel"]}, START)
+    odoo.put("product.product", {"id": 6, "categ_id": [9, "Other"]}, START)
+    if not readable:
+        odoo.failures["product.product"] = AccessRefused("search_read on product.product")
+    capture(odoo, broker, clock, models=("purchase.order",)).snapshot()
+    [order] = [content for record, content in broker.records() if record == "finwatch.PurchaseOrder"]
+    categories = [one["category_id"] for one in order["lines"]]
+    assert categories == (["4", "9", None] if readable else [None, None, None])
+
+
 def test_a_stopped_model_is_tried_again() -> None:
     odoo, broker, clock = FakeOdoo(START), FakeBroker(), ManualClock(START)
     odoo.put("res.partner", partner(1, "P1"), START)
