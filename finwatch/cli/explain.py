@@ -185,7 +185,8 @@ def _seen(op: str, changes: str) -> str:
     """A state of the document that was read, in words; of other fields than its states only the names."""
     if op == "d":
         return "deleted"
-    told = {change["field"]: change["new"] for change in json.loads(changes or "[]")}
+    # Values are JSON themselves.
+    told = {one["field"]: json.loads(one["new"] or "null") for one in json.loads(changes or "[]")}
     parts = [f"{label} {told[name]}" for name, label in _STATES.items() if told.get(name)]
     others = sorted(name.replace("_", " ") for name in told if name not in _STATES)
     if others:

@@ -40,7 +40,7 @@ def test_without_an_address_there_is_no_link() -> None:
     ],
 )
 def test_a_state_that_was_read_is_told_in_words(op: str, changed: dict[str, str | None], words: str) -> None:
-    changes = [{"field": field, "old": "before", "new": new} for field, new in changed.items()]
+    changes = [{"field": field, "old": None, "new": json.dumps(new)} for field, new in changed.items()]
     assert _seen(op, json.dumps(changes)) == words
 
 
