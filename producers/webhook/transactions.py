@@ -60,6 +60,7 @@ class Lane:
         self._stopping = stopping or threading.Event()
         self._producer: Producer | None = None
         self._place: TopicPartition | None = None
+        self._refused = False
         self._fault: str | None = None
         self.ready = False
 
@@ -71,24 +72,20 @@ class Lane:
         assert self._producer is not None
         self.ready = False
         self._place = self._fault = None
+        self._refused = False
         taken = [False] * len(records)
         try:
             self._producer.begin_transaction()
         except _TROUBLE as error:
             self._fault = _name(error)
             return taken
-        first = True
         for number, (topic, key, value) in enumerate(records):
             try:
-                # Of all that stand or fall together, where the first one stands is enough to find them again.
-                if first:
-                    self._producer.produce(topic, value, key, on_delivery=self._reported)
-                else:
-                    self._producer.produce(topic, value, key)
+                self._producer.produce(topic, value, key, on_delivery=self._reported)
             except (BufferError, *_TROUBLE) as error:
                 self._fault = self._fault or _name(error)
                 continue
-            first, taken[number] = False, True
+            taken[number] = True
         return taken
 
     def end(self) -> Outcome:
@@ -99,7 +96,7 @@ class Lane:
             left = self._producer.flush(self._seconds)
         except _TROUBLE as error:
             return Outcome(False, _name(error))
-        if left or self._place is None:
+        if left or self._refused or self._place is None:
             return Outcome(False, self._fault or KafkaError(KafkaError._MSG_TIMED_OUT).name())
         # 2. The commit.
         until = time.monotonic() + self._seconds
@@ -190,8 +187,9 @@ class Lane:
     def _reported(self, error: KafkaError | None, message: Message) -> None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         if error is not None:
-            self._fault = error.name()
-        elif topic is not None and partition is not None and offset is not None:
+            self._refused, self._fault = True, error.name()
+        elif self._place is None and topic is not None and partition is not None and offset is not None:
+            # Of all that stand or fall together, where the first one stands is enough to find them again.
             self._place = TopicPartition(topic, partition, offset)
 
 

@@ -114,6 +114,8 @@ def test_an_insert_whose_answer_is_lost_is_there_once(stack: Stack, toxic: Toxic
     stack.proxy.toxic = "none"
     stack.send(10)
     wait(lambda: stack.stored() >= 160)
+    # The log of records is written first, what follows from it afterwards.
+    wait(lambda: stack.direct.query("SELECT count() FROM finwatch.events").result_rows[0][0] >= 160)
     counts = "SELECT count(), uniqExact(partition, offset) FROM finwatch.raw_log"
     assert stack.direct.query(counts).result_rows == [(160, 160)]
     assert stack.direct.query("SELECT count() FROM finwatch.events").result_rows == [(160,)]

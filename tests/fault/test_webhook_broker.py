@@ -128,6 +128,46 @@ def test_connections_to_the_broker_lost_again_and_again(tmp_path: Path) -> None:
             check(senders, broker.bootstrap, exact=False)
 
 
+class Losing:
+    """A producer that reports the records of one key as not delivered and does not send them."""
+
+    def __init__(self, producer: Producer, lost: bytes) -> None:
+        self._producer, self._lost = producer, lost
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def produce(self, topic: str, value: bytes, key: bytes, on_delivery: Any = None) -> None:
+        """As told; of a lost one only the report, if anybody asked for one."""
+        if key != self._lost:
+            self._producer.produce(topic, value, key, on_delivery=on_delivery)
+        elif on_delivery is not None:
+            on_delivery(KafkaError(KafkaError._MSG_TIMED_OUT), _Nowhere())
+
+
+class _Nowhere:
+    """What a report says of a record that stands nowhere."""
+
+    def topic(self) -> None: ...
+    def partition(self) -> None: ...
+    def offset(self) -> None: ...
+
+
+def test_nothing_is_committed_where_one_record_was_not_delivered() -> None:
+    # The embedded broker shows what was given up: that the first record is to be read proves nothing of the others.
+    with MockBroker() as broker:
+        broker.create_topics(3)
+        lane = Lane({"bootstrap.servers": broker.bootstrap}, "lane", seconds=5.0)
+        assert lane.recover()
+        lane._producer = Losing(lane._producer, b"3")  # type: ignore[arg-type,assignment]
+        assert lane.begin([Record(BILLS, b"%d" % number, b"1") for number in range(6)]) == [True] * 6
+        assert lane.end() == Outcome(False, KafkaError(KafkaError._MSG_TIMED_OUT).name())
+        assert lane.recover(), "it goes on"
+        lane.begin([Record(BILLS, b"next", b"2")])
+        assert lane.end() == Outcome(True)
+        lane.close()
+
+
 class Untrue:
     """A producer whose commits are never confirmed, done or not."""
 
