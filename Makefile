@@ -11,6 +11,10 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(USABLE)' 2>/dev/null && { echo "$$p"; break; }; done)
 PYTEST := $(BIN)/pytest
+# The tests wait for brokers and processes half of their time, so two files run side by side, the fast kinds first.
+# `make WORKERS=0 test` runs one after the other.
+WORKERS ?= 2
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
@@ -46,11 +50,11 @@ demo: .venv ## Run the whole system on a simulated Odoo, with a live view
 
 .PHONY: test
 test: .venv ## Run the tests, real broker and registry included where Java, Maven and Go are present
-	$(PYTEST) -q -m "not full" $(ARGS)
+	$(PYTEST) -q $(SIDE_BY_SIDE) -m "not full" $(ARGS)
 
 .PHONY: test-fast
 test-fast: .venv ## Run the tests that need no server and less than five seconds each
-	$(PYTEST) -q -m "not (full or slow or broker or registry or prometheus)" $(ARGS)
+	$(PYTEST) -q $(SIDE_BY_SIDE) -m "not (full or slow or broker or registry or prometheus)" $(ARGS)
 
 .PHONY: test-all
 test-all: .venv ## Run every test, the long fault runs too
