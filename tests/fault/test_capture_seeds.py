@@ -38,6 +38,7 @@ from producers.hints import Hint
 from producers.odoo.accounts import AccountHasher
 from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.errors import UnknownModel
+from producers.odoo.events import TRANSITION
 from producers.odoo.failures import classify
 from producers.odoo.mapping import BY_MODEL, MAPPINGS
 from producers.odoo.mapping.spec import Source
@@ -615,6 +616,9 @@ class Run:
             how = {"op", "mode", "snapshot", "observed_at", "changes"}
             if content["op"] == "d":
                 how |= content.keys() - {"event_id", "document_key", "source_model"}
+            if record == TRANSITION:
+                # Of a step it is not content: the document that its own names at the time, which may have changed.
+                how |= {"correlation_id"}
             said = (record, {name: value for name, value in content.items() if name not in how | COUNTED.keys()})
             repeats += content["event_id"] in first
             assert first.setdefault(content["event_id"], said) == said
