@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from finwatch.domain.matching.chain import Bill, Order
-from finwatch.domain.matching.units import in_company
+from finwatch.domain.matching.whole_bills import billed, of_bill
 from finwatch.domain.policy.matching import MatchingSection
-from finwatch.domain.verdicts import Verdict, money, percent
+from finwatch.domain.verdicts import Verdict, percent
 
 _MILLION = 1_000_000
 
@@ -28,21 +28,9 @@ def unordered_lines(order: Order, bills: list[Bill], settings: MatchingSection) 
         allowed = max(settings.unordered_absolute * _MILLION, abs(bill.net) * settings.unordered_percent / 100)
         if bill.refund or amount <= allowed:
             continue
-        yield Verdict(
-            "unordered_line",
-            (bill.key, order.key),
-            [bill.key, order.key],
-            "bill",
-            order.company_id,
-            bill.at,
-            bill.at,
-            [f"Lines that bill no order line come to {percent(amount, bill.net or amount)} of the bill."],
-            [order.event_id, bill.event_id],
-            money(amount),
-            bill.currency,
-            company_amount=in_company(money(amount), bill.rate),
-            entered=bill.at,
-        )
+        share = percent(amount, bill.net or amount)
+        reason = f"Lines that bill no order line come to {share} of the bill."
+        yield of_bill("unordered_line", order, bill, amount, reason)
 
 
 def cancelled_order(order: Order, bills: list[Bill]) -> Iterator[Verdict]:
@@ -50,19 +38,5 @@ def cancelled_order(order: Order, bills: list[Bill]) -> Iterator[Verdict]:
     for bill in bills:
         if bill.refund:
             continue
-        billed = money(sum(round(line.quantity * line.price / _MILLION) for line in bill.lines))
-        yield Verdict(
-            "billed_cancelled_order",
-            (bill.key, order.key),
-            [bill.key, order.key],
-            "bill",
-            order.company_id,
-            bill.at,
-            bill.at,
-            ["The order that it bills is cancelled."],
-            [order.event_id, bill.event_id],
-            billed,
-            bill.currency,
-            company_amount=in_company(billed, bill.rate),
-            entered=bill.at,
-        )
+        reason = "The order that it bills is cancelled."
+        yield of_bill("billed_cancelled_order", order, bill, billed(bill), reason)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from finwatch.domain.matching.chain import Bill, Order
-from finwatch.domain.matching.units import in_company
-from finwatch.domain.verdicts import Verdict, money
-
-_MILLION = 1_000_000
+from finwatch.domain.matching.whole_bills import billed, of_bill
+from finwatch.domain.verdicts import Verdict
 
 
 def other_vendor(order: Order, bills: list[Bill]) -> Iterator[Verdict]:
@@ -16,23 +14,9 @@ def other_vendor(order: Order, bills: list[Bill]) -> Iterator[Verdict]:
     for bill in bills:
         if bill.vendor == order.vendor or not _differ(order, bill):
             continue
-        billed = sum(round(line.quantity * line.price / _MILLION) for line in bill.lines)
-        at_risk = money(-billed if bill.refund else billed)
-        yield Verdict(
-            "vendor_mismatch",
-            (bill.key, order.key),
-            [bill.key, order.key],
-            "bill",
-            order.company_id,
-            bill.at,
-            bill.at,
-            ["The vendor that bills is not the one that the order was given to."],
-            [order.event_id, bill.event_id],
-            at_risk,
-            bill.currency,
-            company_amount=in_company(at_risk, bill.rate),
-            entered=bill.at,
-        )
+        amount = -billed(bill) if bill.refund else billed(bill)
+        reason = "The vendor that bills is not the one that the order was given to."
+        yield of_bill("vendor_mismatch", order, bill, amount, reason)
 
 
 def _differ(order: Order, bill: Bill) -> bool:
