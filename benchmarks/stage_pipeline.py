@@ -1,8 +1,8 @@
-"""The documents stage without a broker: decoding, logic, encoding and state rows, beside fastavro on the same records.
+"""A stage without a broker: decoding, logic, encoding and state rows, beside fastavro on the same records.
 
-    python -m benchmarks.stage_pipeline [--events 60000] [--kinds] [--digest]
+    python -m benchmarks.stage_pipeline [--stage documents|relations] [--events 60000] [--kinds] [--digest]
 
-The records are those of benchmarks/company.py. Both arms take turns at each thousand records, in CPU time. ``--kinds``
+The records are those of benchmarks/streams.py. Both arms take turns at each thousand records, in CPU time. ``--kinds``
 times each kind of event instead. ``--digest`` times nothing and prints hashes of all outputs (bytes and order, so
 versions too), of the state rows and of the KPIs, for the stream as it is and for one with records out of order and
 repeated: what only makes the stage faster must leave them as they are.
@@ -28,11 +28,11 @@ import fastavro
 from msgspec import Struct
 
 from benchmarks.company import PARTITIONS, encoded, records
-from finwatch.domain.events import Transition
+from benchmarks.streams import told
 from finwatch.runtime.policies import load_policies
 from schemas.codec import Decoder, Encoder
 from schemas.registry import EmbeddedRegistry
-from streams.agents.registry import documents_stage
+from streams.agents.registry import documents_stage, relations_stage
 from streams.app import RECORDS
 from streams.partition import Counts, Partition, Processor
 from streams.rows import RowStore
@@ -41,12 +41,13 @@ BATCH = 1000
 CHECKPOINT_EVERY = 20_000
 LATENESS = 3_600_000_000
 TopicPartition = tuple[str, int]
+STAGES = {"documents": documents_stage, "relations": relations_stage}
 
 
-def partitions_of(events: int) -> dict[TopicPartition, list[bytes]]:
+def partitions_of(events: int, stage_name: str = "documents") -> dict[TopicPartition, list[bytes]]:
     """The values of each partition, in order."""
     found: dict[TopicPartition, list[bytes]] = {}
-    for topic, key, value, partition in records(encoded(events)):
+    for topic, key, value, partition in records(encoded(events)) if stage_name == "documents" else told(events):
         number = partition if partition >= 0 else zlib.crc32(key) % PARTITIONS
         found.setdefault((topic, number), []).append(value)
     return found
@@ -71,9 +72,11 @@ def batches(values: dict[TopicPartition, list[bytes]]) -> Iterator[tuple[TopicPa
 class Pipeline:
     """The stage over all partitions; ``send`` gets what would go to Kafka, rows under the topic ``state``."""
 
-    def __init__(self, places: list[TopicPartition], send: Callable[[str, bytes, bytes], None]) -> None:
+    def __init__(
+        self, places: list[TopicPartition], send: Callable[[str, bytes, bytes], None], stage_name: str = "documents"
+    ) -> None:
         self.registry = EmbeddedRegistry()
-        stage, encoder = documents_stage(load_policies()), Encoder(self.registry)
+        stage, encoder = STAGES[stage_name](load_policies()), Encoder(self.registry)
         writers = {kind: encoder.encoder(kind, name) for kind, name in RECORDS.items()}
         self.processor, self.decoder, self.send = Processor(stage), Decoder(self.registry), send
         self.partitions = {
@@ -103,7 +106,7 @@ class Pipeline:
                 self.send("state", value, key)
 
 
-def digest(values: dict[TopicPartition, list[bytes]]) -> str:
+def digest(values: dict[TopicPartition, list[bytes]], stage_name: str) -> str:
     """Hashes of everything that comes out."""
     outputs, rows, kpis = sha256(), sha256(), sha256()
 
@@ -111,7 +114,7 @@ def digest(values: dict[TopicPartition, list[bytes]]) -> str:
         if topic != "state":
             outputs.update(b"\0".join((topic.encode(), key, value)))
 
-    pipeline = Pipeline(list(values), send)
+    pipeline = Pipeline(list(values), send, stage_name)
     for place, start, some in batches(values):
         pipeline.apply(place, start, pipeline.decode(some))
     for place in values:
@@ -124,9 +127,9 @@ def digest(values: dict[TopicPartition, list[bytes]]) -> str:
     return f"outputs {outputs.hexdigest()[:16]} rows {rows.hexdigest()[:16]} kpis {kpis.hexdigest()[:16]}"
 
 
-def compare(values: dict[TopicPartition, list[bytes]]) -> None:
+def compare(values: dict[TopicPartition, list[bytes]], stage_name: str) -> None:
     """Time fastavro and the stage, turn by turn."""
-    pipeline = Pipeline(list(values), lambda *_: None)
+    pipeline = Pipeline(list(values), lambda *_: None, stage_name)
     parsed: dict[bytes, Any] = {}
     clock, spent = time.process_time, [0.0, 0.0, 0.0]
     count = 0
@@ -156,7 +159,7 @@ def compare(values: dict[TopicPartition, list[bytes]]) -> None:
           f"ratio {plain / (decoding + logic):.2f}")  # fmt: skip
 
 
-def kinds(values: dict[TopicPartition, list[bytes]]) -> None:
+def kinds(values: dict[TopicPartition, list[bytes]], stage_name: str) -> None:
     """Time each kind of event: median microseconds, decoding left out, encoding of outputs included."""
     emitted = 0
 
@@ -164,7 +167,7 @@ def kinds(values: dict[TopicPartition, list[bytes]]) -> None:
         nonlocal emitted
         emitted += topic != "state"
 
-    pipeline = Pipeline(list(values), send)
+    pipeline = Pipeline(list(values), send, stage_name)
     taken: dict[tuple[str, str], list[float]] = defaultdict(list)
     outputs: dict[tuple[str, str], int] = defaultdict(int)
     apply, clock = pipeline.processor.stage.apply, time.perf_counter
@@ -173,7 +176,7 @@ def kinds(values: dict[TopicPartition, list[bytes]]) -> None:
         before, start = emitted, clock()
         result = apply(view, event, offset)
         end = clock()
-        kind = (event.entity, event.activity if isinstance(event, Transition) else "seen")
+        kind = (event.entity, getattr(event, "activity", None) or getattr(event, "relation", None) or "seen")
         taken[kind].append((end - start) * 1e6)
         outputs[kind] += emitted - before
         return result
@@ -191,6 +194,7 @@ def kinds(values: dict[TopicPartition, list[bytes]]) -> None:
 def main() -> None:
     """Parse options and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=tuple(STAGES), default="documents")
     parser.add_argument("--events", type=int, default=60_000)
     parser.add_argument("--kinds", action="store_true")
     parser.add_argument("--digest", action="store_true")
@@ -198,14 +202,15 @@ def main() -> None:
     if options.digest and os.environ.get("PYTHONHASHSEED") != "0":  # a row holds a set: its order is the hash seed's
         again = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})
-    values = partitions_of(options.events)
+    values = partitions_of(options.events, options.stage)
     if options.digest:
-        print("in order   ", digest(values))
-        print("disordered ", digest({place: disordered(some, repr(place)) for place, some in values.items()}))
+        print("in order   ", digest(values, options.stage))
+        mixed = {place: disordered(some, repr(place)) for place, some in values.items()}
+        print("disordered ", digest(mixed, options.stage))
     elif options.kinds:
-        kinds(values)
+        kinds(values, options.stage)
     else:
-        compare(values)
+        compare(values, options.stage)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ go is not compared with what comes later. It is counted. And a bill of which not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from math import exp, log
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -58,8 +58,13 @@ from finwatch.domain.policy import DuplicatesSection
 R = TypeVar("R", bound=Struct)
 OPEN, UPDATED, DISMISSED, RETRACTED = "open", "updated", "dismissed", "retracted"
 _NO_PAIRS = (*GATHERED, ORDERED_BLOCK)
+_NAMED = (NUMBER_BLOCK, ORDER_BLOCK)
 RARE = 12
 """So many bills that a vendor writes in one way are rare; one more, and it is the vendor's own way."""
+SMALL = 8
+"""So many bills a block holds before it gets a row of its own."""
+ROOM = 48
+"""So many small blocks of one relation key share a row; further ones have rows of their own."""
 
 
 class Rows(Protocol):
@@ -122,6 +127,15 @@ class Members(Struct, array_like=True):
     full: bool = False
 
 
+class Shelf(Struct, array_like=True):
+    """The small blocks of one relation key, by name: most hold one bill, and a row for each would be most rows.
+
+    A block stands here or in a row of its own (where earlier versions kept all), never in both.
+    """
+
+    blocks: dict[str, Members] = {}
+
+
 class Shapes(Struct, array_like=True):
     """The blocks of a vendor's rare ways of writing references: what may be parts of another bill."""
 
@@ -180,12 +194,11 @@ class Book:
         self._side = side
         self._settings = settings
         self._least = settings.report_at if least is None else least
-        self._entry = f"m:{source}:{side}:"
-        self._block = f"b:{source}:{side}:"
-        self._shapes = f"w:{source}:{side}:"
-        self._note = f"c:{source}:{side}:"
-        self._group = f"p:{source}:{side}:"
-        self._learned = f"f:{source}:{side}:"
+        self._entry, self._block, self._shelf, self._shapes, self._note, self._group, self._learned = _prefixes(
+            source, side
+        )
+        self._shelves: dict[str, Shelf] = {}
+        self._moved: set[str] = set()
         self._said: dict[str, Said] = {}
         self.dropped = 0
 
@@ -208,6 +221,8 @@ class Book:
                 return None
             old = entry.bill if entry.present else None
         was = entry.blocks
+        scope = self._scope(bill)
+        before = scope if old is None else self._scope(old)
         now = names(self._side, bill, self._settings) if fact.present else ()
         # 1. What is known of the bill.
         entry.bill, entry.present = bill, fact.present
@@ -215,29 +230,36 @@ class Book:
         self._keep(entry)
         # 2. Where it stands, and whom it meets there.
         pairs: set[Group] = {standing.keys for standing in self._groups(entry) if len(standing.keys) == 2}
+        touched: dict[str, str] = {}
         for name in was:
+            touched[name] = before
             if name not in now:
-                self._leave(name, key)
+                self._leave(before, name, key)
         met = {}
         for name in now:
-            met[name] = self._join(name, bill, name not in was)
-            if not name.startswith(_NO_PAIRS):
-                pairs.update(_pair(key, other) for other in met[name] if other != key)
-        touched = dict.fromkeys((*was, *now))
+            touched[name] = scope
+            met[name] = others = self._join(scope, name, bill, name not in was)
+            if len(others) > 1 and not name.startswith(_NO_PAIRS):
+                pairs.update([_pair(key, other) for other in others if other != key])
         # 3. What it says of others: the bill that it credits, and how often its amount is billed.
         for note, stands in ((old, False), (bill, fact.present)):
             if note is not None and note.reversed_key is not None:
                 self._credit(note, stands, pairs, touched)
         for name in dict.fromkeys((*was, *now)):
             if self._side != VENDOR or name.startswith(AMOUNT_BLOCK):
-                pairs.update(self._around(name, met.get(name), bill, old))
+                pairs.update(self._around(touched[name], name, met.get(name), bill, old))
         # 4. What follows for each pair, and for the splits of each block.
         for pair in sorted(pairs):
             self._decide_pair(pair)
         if self._side == VENDOR:
-            vendors = dict.fromkeys(one.vendor for one in (old, bill) if one is not None)
-            gathered = [name for vendor in vendors for name in self._gathered(vendor)]
-            self._decide_splits(gathered + [name for name in touched if name.startswith((NUMBER_BLOCK, ORDER_BLOCK))])
+            gathered = self._gathered(bill.vendor)
+            if old is not None and old.vendor != bill.vendor:
+                gathered = self._gathered(old.vendor) | gathered
+            for name, where in touched.items():
+                if name.startswith(_NAMED):
+                    gathered[name] = where
+            self._decide_splits(gathered)
+        self._put_shelves()
         return list(self._said.values())
 
     # -- age --
@@ -257,8 +279,10 @@ class Book:
             self._keep(entry)
             return
         bill = entry.bill
+        scope = self._scope(bill)
         for name in entry.blocks:
-            self._leave(name, document_key)
+            self._leave(scope, name, document_key)
+        self._put_shelves()
         self._rows.delete(self._note + self._scope(bill) + document_key)
         credited = bill.reversed_key
         if credited is not None and self._rows.get(self._entry + credited, Entry) is None:
@@ -275,22 +299,22 @@ class Book:
 
     # -- blocks --
 
-    def _join(self, name: str, bill: Bill, new: bool) -> dict[str, int]:
+    def _join(self, scope: str, name: str, bill: Bill, new: bool) -> dict[str, int]:
         key, entered = bill.key, bill.created_at
-        members = self._rows.get(self._block + name, Members)
+        members = self._find(scope, name)
         if members is None:
             members = Members()
         if name.startswith(SHAPE_BLOCK):
-            return self._write(name, members, bill) if new else members.entered
+            return self._write(scope, name, members, bill) if new else members.entered
         if new:
             members.entered[key] = entered
             if len(members.entered) > self._settings.block_cap:
                 del members.entered[min(members.entered, key=lambda one: (members.entered[one], one))]
                 self.dropped += not name.startswith(BARE_BLOCK)  # so full, it splits nothing anyway
-            self._rows.put(self._block + name, members)
+            self._put_block(scope, name, members)
         return members.entered if key in members.entered else {}
 
-    def _write(self, name: str, members: Members, bill: Bill) -> dict[str, int]:
+    def _write(self, scope: str, name: str, members: Members, bill: Bill) -> dict[str, int]:
         """Put a bill among those of its vendor that are written like it, as long as they are few."""
         if members.full:
             return {}
@@ -298,7 +322,7 @@ class Book:
         rare = len(members.entered) <= RARE
         if not rare:
             members.full, members.entered = True, {}
-        self._rows.put(self._block + name, members)
+        self._put_block(scope, name, members)
         if len(members.entered) == 2 or not rare:
             row = f"{self._shapes}{bill.vendor}"
             shapes = self._rows.get(row, Shapes) or Shapes()
@@ -309,27 +333,73 @@ class Book:
             self._rows.put(row, shapes)
         return members.entered
 
-    def _gathered(self, vendor: str | None) -> list[str]:
-        """The blocks in which a vendor's bills may together be another bill of it."""
+    def _gathered(self, vendor: str | None) -> dict[str, str]:
+        """The blocks in which a vendor's bills may together be another bill of it, and where they stand."""
+        scope = f"{vendor}:"
+        found = {f"{BARE_BLOCK}{vendor}": scope}
         shapes = self._rows.get(f"{self._shapes}{vendor}", Shapes)
-        return [f"{BARE_BLOCK}{vendor}", *(shapes.names if shapes is not None else ())]
+        if shapes is not None:
+            for name in shapes.names:
+                found[name] = scope
+        return found
 
-    def _leave(self, name: str, key: str) -> None:
-        members = self._rows.get(self._block + name, Members)
-        if members is None or members.entered.pop(key, None) is None:
-            return
-        if members.entered or members.splits or members.full:
-            self._rows.put(self._block + name, members)
-        else:
-            self._rows.delete(self._block + name)
+    def _leave(self, scope: str, name: str, key: str) -> None:
+        members = self._find(scope, name)
+        if members is not None and members.entered.pop(key, None) is not None:
+            self._put_block(scope, name, members)
 
-    def _members(self, name: str) -> Iterable[str]:
-        members = self._rows.get(self._block + name, Members)
+    def _members(self, scope: str, name: str) -> Collection[str]:
+        members = self._find(scope, name)
         return members.entered if members is not None else ()
 
-    def _around(self, name: str, met: dict[str, int] | None, bill: Bill, old: Bill | None) -> set[Group]:
+    def _find(self, scope: str, name: str) -> Members | None:
+        """A block, from among the small ones of its relation key or from a row of its own."""
+        found = self._shelf_of(scope).blocks.get(name)
+        return self._rows.get(self._block + name, Members) if found is None else found
+
+    def _put_block(self, scope: str, name: str, members: Members) -> None:
+        """Keep a block: where it stands, or among the small ones as long as there is room. An empty one is dropped."""
+        shelf, row = self._shelf_of(scope), self._block + name
+        empty = not (members.entered or members.splits or members.full)
+        if name in shelf.blocks:
+            self._moved.add(scope)
+            if empty:
+                del shelf.blocks[name]
+            elif len(members.entered) > SMALL:
+                del shelf.blocks[name]
+                self._rows.put(row, members)
+        elif empty:
+            self._rows.delete(row)
+        elif len(shelf.blocks) < ROOM and len(members.entered) <= SMALL and self._rows.get(row, Members) is None:
+            self._moved.add(scope)
+            shelf.blocks[name] = members
+        else:
+            self._rows.put(row, members)
+
+    def _shelf_of(self, scope: str) -> Shelf:
+        shelf = self._shelves.get(scope)
+        if shelf is None:
+            shelf = self._shelves[scope] = self._rows.get(self._shelf + scope, Shelf) or Shelf()
+        return shelf
+
+    def _put_shelves(self) -> None:
+        """Write down what was done to small blocks: once a fact."""
+        for scope in self._moved:
+            shelf = self._shelves[scope]
+            if shelf.blocks:
+                self._rows.put(self._shelf + scope, shelf)
+            else:
+                self._rows.delete(self._shelf + scope)
+        self._moved.clear()
+
+    def _around(
+        self, scope: str, name: str, met: dict[str, int] | None, bill: Bill, old: Bill | None
+    ) -> Collection[Group]:
         """Pairs of others that this bill's coming, change or going may let stand otherwise."""
-        others = [key for key in (self._members(name) if met is None else met) if key != bill.key]
+        among = self._members(scope, name) if met is None else met
+        if len(among) < 2:
+            return ()
+        others = [key for key in among if key != bill.key]
         if len(others) < 2:
             return set()
         if old is not None and not _same_context(old, bill, met is not None):
@@ -344,7 +414,7 @@ class Book:
                 found.update(standing.keys for standing in self._groups(entry) if len(standing.keys) == 2)
         return found
 
-    def _credit(self, note: Bill, stands: bool, pairs: set[Group], touched: dict[str, None]) -> None:
+    def _credit(self, note: Bill, stands: bool, pairs: set[Group], touched: dict[str, str]) -> None:
         """Note that a bill is credited, or is so no more; whatever it is part of has to be decided again."""
         assert note.reversed_key is not None
         credited = note.reversed_key
@@ -359,9 +429,10 @@ class Book:
         if entry is None:
             return
         pairs.update(standing.keys for standing in self._groups(entry) if len(standing.keys) == 2)
+        scope = self._scope(entry.bill)
         for name in entry.blocks:
-            pairs.update(_pair(credited, other) for other in self._members(name) if other != credited)
-            touched[name] = None
+            pairs.update(_pair(credited, other) for other in self._members(scope, name) if other != credited)
+            touched.setdefault(name, scope)
 
     def _credited_at(self, bill: Bill) -> int | None:
         """When the whole of a bill was credited; None when it was not."""
@@ -440,7 +511,7 @@ class Book:
         around = (
             names(VENDOR, a, self._settings)[-1] if self._side == VENDOR else next(iter(shared))
         )  # the bills of the vendor and the amount; of other vendors those of the block
-        for key in self._members(around):
+        for key in self._members(self._scope(a), around):
             entry = self._rows.get(self._entry + key, Entry)
             if entry is None or key in (a.key, b.key):
                 continue
@@ -457,12 +528,13 @@ class Book:
                         lately.add(other.date)
         return Context(len(dates), between, credited is not None, settled, len(lately))
 
-    def _decide_splits(self, touched: list[str]) -> None:
+    def _decide_splits(self, touched: Mapping[str, str]) -> None:
+        """``touched``: blocks by name, with where each stands."""
         before: set[str] = set()
         found: dict[str, tuple[Group, Verdict | None]] = {}
-        for name in touched:
-            members = self._rows.get(self._block + name, Members)
-            if members is None:
+        for name, scope in touched.items():
+            members = self._find(scope, name)
+            if members is None or (len(members.entered) < 2 and not members.splits):
                 continue
             before.update(members.splits)
             now: dict[str, tuple[Group, Verdict | None]] = {}
@@ -493,10 +565,7 @@ class Book:
             found.update(now)
             if sorted(now) != members.splits:
                 members.splits = sorted(now)
-                if members.entered or members.splits or members.full:
-                    self._rows.put(self._block + name, members)
-                else:
-                    self._rows.delete(self._block + name)
+                self._put_block(scope, name, members)
         for identity in sorted(before | found.keys()):
             standing = self._rows.get(self._group + identity, Standing)
             nothing: tuple[Group, Verdict | None] = (standing.keys if standing is not None else (), None)
@@ -507,9 +576,10 @@ class Book:
     def _of_amount(self, vendor: str | None, cents: int, currency: str | None) -> list[Bill]:
         """A vendor's bills of an amount that nothing has credited, and its orders of that amount."""
         amount = Decimal(cents) / 100
+        scope = f"{vendor}:"
         entries = (
             self._rows.get(self._entry + key, Entry)
-            for key in sorted(self._members(f"{AMOUNT_BLOCK}{vendor}:{whole(amount)}:{currency}"))
+            for key in sorted(self._members(scope, f"{AMOUNT_BLOCK}{vendor}:{whole(amount)}:{currency}"))
         )
         found = [
             entry.bill
@@ -520,7 +590,7 @@ class Book:
             and entry.bill.document_type != EXPENSE
             and self._credited_at(entry.bill) is None
         ]
-        for key in sorted(self._members(ordered(vendor, amount, currency))):
+        for key in sorted(self._members(scope, ordered(vendor, amount, currency))):
             order = self._rows.get(self._entry + key, Entry)
             if order is not None and order.bill.amount == amount:
                 found.append(structs.replace(order.bill, posted=self._is_billed(order.bill)))
@@ -531,7 +601,7 @@ class Book:
         if order.amount is None or not order.order:
             return False
         billed = Decimal()
-        for key in self._members(f"{ORDER_BLOCK}{order.vendor}:{order.order}"):
+        for key in self._members(f"{order.vendor}:", f"{ORDER_BLOCK}{order.vendor}:{order.order}"):
             entry = self._rows.get(self._entry + key, Entry)
             if entry is not None and entry.bill.currency == order.currency and entry.bill.document_type != REFUND:
                 billed += entry.bill.amount or 0
@@ -630,8 +700,16 @@ class Book:
             return
         entry = self._rows.get(self._entry + standing.keys[0], Entry)
         if entry is not None:
-            names_of = (name for name in entry.blocks if name.startswith((NUMBER_BLOCK, ORDER_BLOCK)))
-            self._decide_splits([*self._gathered(entry.bill.vendor), *names_of])
+            scope = self._scope(entry.bill)
+            self._decide_splits(
+                self._gathered(entry.bill.vendor) | {name: scope for name in entry.blocks if name.startswith(_NAMED)}
+            )
+
+
+@lru_cache(maxsize=256)
+def _prefixes(source: str, side: str) -> tuple[str, str, str, str, str, str, str]:
+    """What the keys of bills, blocks, small blocks, ways of writing, credit notes, groups and verdicts begin with."""
+    return tuple(f"{kind}:{source}:{side}:" for kind in "mbxwcpf")  # type: ignore[return-value]
 
 
 def _lowered(score: float, doubts: int, points: float) -> float:
