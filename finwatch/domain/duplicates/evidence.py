@@ -151,6 +151,9 @@ _AGAIN, _OFTEN = 0.5, 0.6
 """What it says that an amount is usual: at all, and by the logarithm of how often of late."""
 _NEAR = (0.0, "The document dates are days apart.")
 _CLAIMED_NEAR = (1.5, "The document dates are days apart.")
+_CLAIMED_NEAR_USUAL = (0.5, "The document dates are days apart.")
+_USUAL_LATER = -1.5
+"""Of an amount that is billed again and again, a bill of days later is rather the next one, though it came late."""
 _COMPANIES = (-0.5, "They are in different companies.")
 _COMPANIES_TOO = (-2.5, "They are in different companies.")
 _PERIODS = frozenset((7, 14, *range(28, 32), *range(59, 63), *range(90, 93)))
@@ -218,7 +221,7 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     if same_reference or date != like.NEAR:
         found.append(_DATE[date])
     else:
-        found.append(_CLAIMED_NEAR if claimed else _NEAR)
+        found.append((_CLAIMED_NEAR_USUAL if context.repeats else _CLAIMED_NEAR) if claimed else _NEAR)
     if date in (like.FAR, like.SWAPPED, _ENTERED):
         if reference == like.EXACT and like.structured(one.reference or ""):
             found.append(_STRUCTURED)
@@ -231,7 +234,8 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
     if not same_reference and date in (like.SAME, like.NEAR) and not claimed:
         late = next((weight for days, weight in (_LATER if reference in _UNTELLING else _LATELY) if gap > days), 0.0)
         if late > 0:
-            found.append((late, "They are dated alike, but one was entered weeks after the other."))
+            weight = late + _USUAL_LATER if context.repeats and date == like.NEAR else late
+            found.append((weight, "They are dated alike, but one was entered weeks after the other."))
         elif reference not in _UNTELLING and gap <= _TOGETHER:
             found.append(_ENTERED_TOGETHER)
     else:
@@ -240,7 +244,8 @@ def compare(one: Bill, other: Bill, settings: DuplicatesSection, context: Contex
         found.append((-3.0, "They were entered long after one another."))
     if one.order and other.order:
         # Deliveries of one order are billed one after the other: there the order tells nothing.
-        same = 0.0 if reference in _UNTELLING and late <= 0 else 1.5
+        deliveries = reference in _UNTELLING or (reference == like.FUZZY and date == like.NEAR)
+        same = 0.0 if deliveries and late <= 0 else 1.5
         found.append(
             (same, "They name the same order.") if one.order == other.order else (-4.0, "They name different orders.")
         )

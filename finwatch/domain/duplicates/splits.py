@@ -203,7 +203,7 @@ def _verdict(whole: Bill, parts: tuple[Bill, ...], kinds: list[str]) -> Verdict:
             elif any(date < whole.date for date in dated):
                 found.append((-1.5, "One of them is dated before the earlier one."))
         if whole.amount is not None and whole.amount % 10 == 0:
-            found.append((-0.7, "It is a round amount."))
+            found.append((-1.0, "It is a round amount."))  # what round amounts come to is round too
     if order and whole.posted:
         found.append((1.0, "Other bills come to the order already."))
     elif order:
