@@ -26,6 +26,7 @@ import argparse
 import contextlib
 import gc
 import http.client
+import itertools
 import json
 import os
 import platform
@@ -50,7 +51,7 @@ from producers.odoo.capture import Capture, CaptureSettings
 from producers.odoo.mapping import SHIPPED
 from producers.odoo.reader import CHILD_PAGE
 from producers.odoo.records import RecordEncoder
-from producers.odoo.run import tune_memory
+from producers.odoo.run import tune_process
 from producers.odoo.state import KafkaState
 from producers.odoo.transport import OdooRpcTransport
 from schemas.registry import EmbeddedRegistry
@@ -145,7 +146,7 @@ def bare(url: str, page_size: int, how: str) -> dict[str, Any]:
 
 def capture(url: str, page_size: int, bootstrap: str) -> dict[str, Any]:
     """One run of the capture: the snapshot, then polls of all models that find nothing."""
-    tune_memory()
+    tune_process()
     config = KafkaSettings(bootstrap=bootstrap, partitions=PARTITIONS).client_config({"log_level": 0})  # type: ignore[call-arg]
     publisher = KafkaPublisher(config)
     source = f"bench{os.getpid()}"
@@ -286,12 +287,15 @@ def measure(rows: int, repeat: int, page_size: int, bootstrap: str) -> None:
         runs: dict[str, list[dict[str, Any]]] = {"bare": [], "odoorpc": [], "capture": []}
         for number in range(repeat):
             runs["odoorpc"].append(child("bare", *given, "odoorpc"))
-            read = [served(url)["rows"]]
+            told = [served(url)]
             plain = child("bare", *given, "bare")
-            read.append(served(url)["rows"])
+            told.append(served(url))
             full = child("capture", *given, bootstrap)
-            read.append(served(url)["rows"])
-            check_same(rows, read, plain, full)
+            told.append(served(url))
+            check_same(rows, [one["rows"] for one in told], plain, full)
+            for one, (before, after) in zip((plain, full), itertools.pairwise(told), strict=True):
+                busy, waited = (after[what] - before[what] for what in ("seconds", "waited"))
+                one["busy"] = busy / (busy + waited)
             runs["bare"].append(plain)
             runs["capture"].append(full)
             print(
@@ -309,6 +313,10 @@ def measure(rows: int, repeat: int, page_size: int, bootstrap: str) -> None:
             f"(wanted: 0.95 or more), to odoorpc {seconds['odoorpc'] / seconds['capture']:.2f}\n"
             "median, processor time of the client: "
             + ", ".join(f"{what} {one:.0f} us a bill" for what, one in used.items())
+            + "\nserver at work, of the time from its first answer to its last: "
+            + ", ".join(
+                f"{what} {statistics.median(one['busy'] for one in runs[what]):.0%}" for what in ("bare", "capture")
+            )
             + f"\nproducer's highest memory {peak:.0f} MB"
         )
         if rows <= 100_000:

@@ -178,25 +178,41 @@ def database(bills: int) -> Database:
 
 
 class CountedOdoo(SimulatedOdoo):
-    """Counts what it answers: requests, rows by model, seconds. `POST /benchmark/served` tells."""
+    """Counts what it answers: requests, rows by model, seconds, and how long it waited for the next request while none
+    was under way (sending an answer counts as waiting). `POST /benchmark/served` tells.
+    """
 
     def __init__(self, db: Database) -> None:
         super().__init__(db)
         self._answered = 0
-        self._seconds = 0.0
+        self._seconds = self._waited = 0.0
+        self._under_way = 0
+        self._free_since: float | None = None
         self._sent: Counter[str] = Counter()
         self._counting = threading.Lock()
 
     def answer(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, str, bytes]:
         """See SimulatedOdoo."""
         if path == "/benchmark/served":
-            told = {"requests": self._answered, "seconds": self._seconds, "rows": dict(self._sent)}
+            with self._counting:
+                self._free_since = None  # who asks begins or ends a measurement
+                told = {
+                    "requests": self._answered, "seconds": self._seconds, "waited": self._waited,
+                    "rows": dict(self._sent),
+                }  # fmt: skip
             return 200, "application/json; charset=utf-8", msgspec.json.encode({"result": told})
         began = time.perf_counter()
-        answered = super().answer(path, body, headers)
         with self._counting:
+            if not self._under_way and self._free_since is not None:
+                self._waited += began - self._free_since
+            self._under_way += 1
+        answered = super().answer(path, body, headers)
+        ended = time.perf_counter()
+        with self._counting:
+            self._under_way -= 1
+            self._free_since = ended
             self._answered += 1
-            self._seconds += time.perf_counter() - began
+            self._seconds += ended - began
         return answered
 
     def _route(self, path: str, params: dict[str, Any]) -> Any:

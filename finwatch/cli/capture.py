@@ -49,7 +49,7 @@ def capture(
         return
     from finwatch.cli.serving import stop_on_signals
     from producers.odoo import run
-    from producers.odoo.run import tune_memory
+    from producers.odoo.run import tune_process
 
     if json and not once:
         raise Failed("--json goes with --once", "add --once, or leave --json away")
@@ -58,7 +58,7 @@ def capture(
         settings = settings.model_copy(
             update={"odoo": settings.odoo.model_copy(update={"poll_interval": poll_interval})}
         )
-    tune_memory()
+    tune_process()
     published = run(settings, stop_on_signals(), once=once, gate=gate)
     if json:
         show_json({"source": settings.odoo.source, "events": published})

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -41,6 +41,17 @@ class Batch:
     rows: list[Row]
     lines: dict[int, dict[str, list[Row]]] = field(default_factory=dict)
     changes: dict[int, list[Tracked]] = field(default_factory=dict)
+
+
+class Page(NamedTuple):
+    """A page of documents with all that was read for it: `Reader.batch` puts it together and asks nothing again."""
+
+    mapping: Mapping
+    rows: list[Row]
+    children: list[tuple[Child, list[Row], list[tuple[Joined, dict[int, Row]]]]]
+    joined: list[tuple[Joined, dict[int, Row]]]
+    log: tuple[dict[int, Row], list[Row]] | None
+    """Messages by id, and the values under them."""
 
 
 class Reader:
@@ -210,8 +221,12 @@ class Reader:
 
     def snapshot(self, mapping: Mapping, after: int, with_log: bool) -> Iterator[Batch]:
         """All documents of a model above an id, whole, with their log when asked."""
+        return map(self.batch, self.snapshot_pages(mapping, after, with_log))
+
+    def snapshot_pages(self, mapping: Mapping, after: int, with_log: bool) -> Iterator[Page]:
+        """As `snapshot`, each to be put together by `batch`: what asks the server then has nothing else to do."""
         for rows in self._document_pages(mapping, (), after):
-            yield self._complete(mapping, rows, with_log)
+            yield self._read(mapping, rows, with_log)
 
     def window(self, mapping: Mapping, since: datetime, *, after: int = 0) -> Iterator[Batch]:
         """Documents above an id written since a moment, by their own stamp; all of them where no stamp tells."""
@@ -258,9 +273,10 @@ class Reader:
         batch = Batch(rows, {row["id"]: {} for row in rows})
         ids = [row["id"] for row in rows]
         for child in mapping.children:
-            self._add_children(batch, replace(child, fields=Fields((child.parent, "write_date"))), ids)
+            stamps = self._children(replace(child, fields=Fields((child.parent, "write_date"))), ids)
+            _add_children(batch, child, stamps)
         for one in joined:
-            self._join(batch.rows, replace(one, fields=Fields(("write_date",))))
+            _join(rows, one, self._others(rows, replace(one, fields=Fields(("write_date",)))))
         return batch
 
     def _page(self, mapping: Mapping, after: int, fields: Sequence[str], limit: int) -> list[Row]:
@@ -291,52 +307,70 @@ class Reader:
         return self.pages(mapping.model, [*mapping.domain, *domain], fields, after=after, context=mapping.context)
 
     def _complete(self, mapping: Mapping, rows: list[Row], with_log: bool) -> Batch:
+        return self.batch(self._read(mapping, rows, with_log))
+
+    def _read(self, mapping: Mapping, rows: list[Row], with_log: bool) -> Page:
+        """All that belongs to a page of documents."""
+        ids = [row["id"] for row in rows]
+        children = []
+        for child in mapping.children:
+            lines = self._children(child, ids)
+            children.append((child, lines, [(one, self._others(lines, one)) for one in child.joined]))
+        joined = [(one, self._others(rows, one)) for one in mapping.joined]
+        if mapping.model == "stock.picking" and self._has_new_picking_type(rows):
+            self._read_picking_types()
+        log = None
+        if with_log and self.log_failure is None:
+            try:
+                log = self._log_of(mapping.model, ids)
+            except NO_SUCH as error:
+                self.log_failure = error  # the log stops, the documents go on
+        return Page(mapping, rows, children, joined, log)
+
+    def batch(self, page: Page) -> Batch:
+        """A page put together; its rows are changed. Any thread may, while another one reads the next page.
+
+        What it asks the server for is only what decodes the log, once a field; the page that is being read comes first.
+        """
+        mapping, rows = page.mapping, page.rows
         if mapping.stamps != ("write_date",):
             for row in rows:  # the latest of its dates stands for the stamp it lacks
                 row["write_date"] = max((one for name in mapping.stamps if (one := row.get(name))), default=False)
         batch = Batch(rows, {row["id"]: {} for row in rows})
-        ids = [row["id"] for row in rows]
-        for child in mapping.children:
-            self._add_children(batch, child, ids)
-            for joined in child.joined:
-                self._join([row for lines in batch.lines.values() for row in lines.get(child.model, ())], joined)
-        for joined in mapping.joined:
-            self._join(batch.rows, joined)
-        if mapping.model == "stock.picking" and self._has_new_picking_type(rows):
-            self._read_picking_types()
-        if with_log and self.log_failure is None:
+        for child, lines, joined_of_lines in page.children:
+            for joined, others in joined_of_lines:
+                _join(lines, joined, others)
+            _add_children(batch, child, lines)
+        for joined, others in page.joined:
+            _join(rows, joined, others)
+        if page.log is not None:
             try:
-                for change in self._log_of(mapping.model, ids):
+                messages, values = page.log
+                for change in sorted(self._decoded(values, messages), key=lambda one: (one.at, one.value_id)):
                     batch.changes.setdefault(change.record_id, []).append(change)
             except NO_SUCH as error:
-                self.log_failure = error  # the log stops, the documents go on
+                self.log_failure = error
         return batch
 
-    def _add_children(self, batch: Batch, child: Child, ids: list[int]) -> None:
+    def _children(self, child: Child, ids: list[int]) -> list[Row]:
         fields = self._wanted(child.model, child.fields)
         if child.parent not in fields:
-            return
-        for rows in self.pages(child.model, [(child.parent, "in", ids), *child.domain], fields, most=CHILD_PAGE):
-            for row in rows:
-                of_parent = batch.lines.get(ref_id(row, child.parent) or 0)
-                if of_parent is not None:
-                    of_parent.setdefault(child.model, []).append(row)
+            return []
+        pages = self.pages(child.model, [(child.parent, "in", ids), *child.domain], fields, most=CHILD_PAGE)
+        return [row for rows in pages for row in rows]
 
-    def _join(self, rows_via: list[Row], joined: Joined) -> None:
+    def _others(self, rows_via: list[Row], joined: Joined) -> dict[int, Row]:
+        """What rows hold in another record, by its id and under the columns that they have it in."""
         fields = self._wanted(joined.model, joined.fields)
         if not fields:
-            return
-        rows_of_it = [row for row in rows_via if joined.wanted is None or joined.wanted(row)]
-        ids = sorted({via for row in rows_of_it if (via := ref_id(row, joined.via)) is not None})
+            return {}
+        ids = sorted({via for row in _concerned(rows_via, joined) if (via := ref_id(row, joined.via)) is not None})
         found: dict[int, Row] = {}
         for start in range(0, len(ids), self._page_size):
             chunk = ids[start : start + self._page_size]
             for rows in self.pages(joined.model, [("id", "in", chunk)], fields, context={"active_test": False}):
                 found.update((row["id"], {f"{joined.via}.{name}": row.get(name) for name in fields}) for row in rows)
-        for row in rows_of_it:
-            other = found.get(ref_id(row, joined.via) or 0)
-            if other is not None:
-                row.update(other)
+        return found
 
     def _has_new_picking_type(self, rows: list[Row]) -> bool:
         """Whether a type shows up for the first time: it may be one made since the types were read."""
@@ -382,20 +416,20 @@ class Reader:
                 messages.update((row["id"], row) for row in rows)
         return messages
 
-    def _log_of(self, model: str, ids: list[int]) -> list[Tracked]:
+    def _log_of(self, model: str, ids: list[int]) -> tuple[dict[int, Row], list[Row]]:
         messages: dict[int, Row] = {}
         domain = [("model", "=", model), ("res_id", "in", ids)]
         for rows in self.pages(tracking.MESSAGE_MODEL, domain, tracking.MESSAGE_FIELDS, most=CHILD_PAGE):
             messages.update((row["id"], row) for row in rows)
         message_ids = sorted(messages)
-        changes: list[Tracked] = []
+        values: list[Row] = []
         for start in range(0, len(message_ids), CHILD_PAGE):
             chunk = message_ids[start : start + CHILD_PAGE]
             for rows in self.pages(
                 tracking.VALUE_MODEL, [("mail_message_id", "in", chunk)], tracking.VALUE_FIELDS, most=CHILD_PAGE
             ):
-                changes.extend(self._decoded(rows, messages))
-        return sorted(changes, key=lambda change: (change.at, change.value_id))
+                values += rows
+        return messages, values
 
     def _decoded(self, values: list[Row], messages: dict[int, Row]) -> list[Tracked]:
         self._learn_fields(values)
@@ -431,19 +465,42 @@ class Reader:
         ids = {one for row in values if (one := ref_id(row, "field_id")) is not None} - self._fields.keys()
         if not ids:
             return
-        for rows in self.pages(tracking.FIELD_MODEL, [("id", "in", sorted(ids))], tracking.FIELD_FIELDS):
-            for row in rows:
-                self._fields[row["id"]] = tracking.tracked_field(row)
+        with self.turn:
+            for rows in self.pages(tracking.FIELD_MODEL, [("id", "in", sorted(ids))], tracking.FIELD_FIELDS):
+                for row in rows:
+                    self._fields[row["id"]] = tracking.tracked_field(row)
 
     def _learn_labels(self, known: TrackedField) -> None:
         if self._labels.knows(known.model, known.name):
             return
-        for language in self.languages():
-            try:
-                answer = self._transport.fields_get(
-                    known.model, ("selection",), fields=(known.name,), context={"lang": language}
-                )
-            except NO_SUCH as error:
-                self._log.warning("labels not readable", model=known.model, field=known.name, kind=error.kind)
-                answer = {}
-            self._labels.add(known.model, known.name, answer.get(known.name, {}).get("selection") or ())
+        with self.turn:
+            for language in self.languages():
+                try:
+                    answer = self._transport.fields_get(
+                        known.model, ("selection",), fields=(known.name,), context={"lang": language}
+                    )
+                except NO_SUCH as error:
+                    self._log.warning("labels not readable", model=known.model, field=known.name, kind=error.kind)
+                    answer = {}
+                self._labels.add(known.model, known.name, answer.get(known.name, {}).get("selection") or ())
+
+
+def _add_children(batch: Batch, child: Child, lines: list[Row]) -> None:
+    """Lines to their documents."""
+    for line in lines:
+        of_parent = batch.lines.get(ref_id(line, child.parent) or 0)
+        if of_parent is not None:
+            of_parent.setdefault(child.model, []).append(line)
+
+
+def _concerned(rows_via: list[Row], joined: Joined) -> list[Row]:
+    return rows_via if joined.wanted is None else [row for row in rows_via if joined.wanted(row)]
+
+
+def _join(rows_via: list[Row], joined: Joined, others: dict[int, Row]) -> None:
+    """Columns of other records to the rows that hold them."""
+    if others:
+        for row in _concerned(rows_via, joined):
+            other = others.get(ref_id(row, joined.via) or 0)
+            if other is not None:
+                row.update(other)

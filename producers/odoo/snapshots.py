@@ -12,7 +12,7 @@ from producers.odoo.figures import Figures
 from producers.odoo.mapping.spec import Mapping
 from producers.odoo.memory import Memory
 from producers.odoo.publishing import Publishing
-from producers.odoo.reader import Batch, Reader
+from producers.odoo.reader import Page, Reader
 from producers.odoo.settings import CaptureSettings
 from producers.odoo.stopping import Models
 from producers.odoo.streaming import LOG
@@ -80,9 +80,10 @@ class Snapshots:
             self._memory.move(model, progress)
             self._memory.put_passed(model, progress.position)
         last = self._reader.newest_id(model)
-        batches = self._reader.snapshot(mapping, progress.last_id, with_log=LOG not in self._models.stopped)
-        with closing(self._ahead(batches)) as read:
-            for batch in read:
+        pages = self._reader.snapshot_pages(mapping, progress.last_id, with_log=LOG not in self._models.stopped)
+        with closing(self._ahead(pages)) as read:
+            for page in read:
+                batch = self._reader.batch(page)
                 if self._reader.log_failure is not None and LOG not in self._models.stopped:
                     self._models.stop(LOG, self._reader.log_failure)
                 # 2. Publish a page whole; 3. move the cursor past it; 4. settle both, events first.
@@ -108,14 +109,14 @@ class Snapshots:
             self._between()
         self._looked = self._times.monotonic()
 
-    def _ahead(self, batches: Iterable[Batch]) -> Generator[Batch, None, None]:
-        one_by_one = self._in_turn(iter(batches))
+    def _ahead(self, pages: Iterable[Page]) -> Generator[Page, None, None]:
+        one_by_one = self._in_turn(iter(pages))
         return ahead(one_by_one) if self._settings.read_ahead else one_by_one
 
-    def _in_turn(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+    def _in_turn(self, pages: Iterator[Page]) -> Generator[Page, None, None]:
         while True:
             with self._reader.turn:
-                batch = next(batches, None)
-            if batch is None:
+                page = next(pages, None)
+            if page is None:
                 return
-            yield batch
+            yield page
