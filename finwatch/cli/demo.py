@@ -186,7 +186,7 @@ def _watch_quietly(
 def _summary(settings: "Settings", company: "Demonstration", directory: Path, seconds: float, *, as_json: bool) -> None:
     from finwatch.cli import summary
     from finwatch.cli.questions import TO_TRY, by_kind, documents_by_entity, exceptions, standing, stored
-    from finwatch.local.truth import HARMLESS, UNDETECTED, compare
+    from finwatch.local.truth import HARMLESS, NEAR_MISSES, UNDETECTED, compare
 
     client = _client(settings)
     try:
@@ -231,7 +231,11 @@ def _summary(settings: "Settings", company: "Demonstration", directory: Path, se
     ):
         out.print(table)
         out.print()
-    for said, kinds_of in (("No detector looks yet for", UNDETECTED), ("No deviation, made for the capture", HARMLESS)):
+    for said, kinds_of in (
+        ("No detector looks yet for", UNDETECTED),
+        ("Nothing may be said of", NEAR_MISSES),
+        ("No deviation, made for the capture", HARMLESS),
+    ):
         out.print(f"{said}: " + ", ".join(f"{made[kind]:,} {text}" for kind, text in kinds_of.items() if made[kind]))
     where = f" --embedded {_short(directory)}"
     out.print("\n[bold]Try[/] (the data stays there):")

@@ -104,6 +104,8 @@ NO_ORDER, BILLED_BEFORE_RECEIPT, OVER_BILLED, OVER_RECEIVED = "n", "b", "o", "r"
 NAMES_PARTNER = "p"
 EXPENSE_BILL = "in_expense"
 """Document type of a bill that reimburses an expense report: no vendor sent it, so no vendor's rules hold for it."""
+RETURN = "return"
+"""Document type of a receipt of goods that go back to the vendor."""
 
 
 def _move(event: Any) -> Content:
@@ -216,7 +218,9 @@ def _order_marks(lines: list[OrderLine], receivable: bool) -> str:
 
 
 def _receipt(event: Receipt) -> Content:
+    back = event.lines and (event.lines[0].quantity_expected or event.lines[0].quantity_done or 0) < 0
     return Content(
+        document_type=RETURN if back else None,
         state=event.state,
         partner_id=event.partner_id,
         responsible=event.responsible,

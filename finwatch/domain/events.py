@@ -47,13 +47,14 @@ class OrderLine(Struct, frozen=True, gc=False):
 
 
 class ReceiptLine(Struct, frozen=True, gc=False):
-    """What is read of a receipt's line; quantities in millionths, as they are stored."""
+    """What is read of a receipt's line; quantities in millionths, as they are stored, negative for what goes back."""
 
     purchase_line_id: str | None = None
     unit: str | None = None
     quantity_done: int | None = None
     quantity_expected: int | None = None
     quantity_base: int | None = None
+    to_refund: bool | None = None
 
 
 class ExpenseLine(Struct, frozen=True, gc=False):

@@ -30,6 +30,9 @@ UNDETECTED: Mapping[LabelKind, str] = {
 }
 """Done wrong on purpose, and no detector looks for it yet."""
 
+NEAR_MISSES: Mapping[LabelKind, str] = {LabelKind.IN_ORDER: "documents that only look like a deviation"}
+"""Made to look like something: nothing may be said of it."""
+
 HARMLESS: Mapping[LabelKind, str] = {
     LabelKind.ORDER_CANCELLED: "orders cancelled before anything was received",
     LabelKind.BILL_CANCELLED: "drafts cancelled",
@@ -171,6 +174,8 @@ class Truth:
 def _duplicates(truth: Truth) -> Iterator[Made]:
     for label in truth.of(*DUPLICATES):
         yield Made(truth.keys("bill", *label.ids))
+    for label in truth.of(LabelKind.EXPENSE_TOO):
+        yield Made(truth.keys("bill", *label.ids) | truth.keys("expense_report", int(label.detail["report"])))
 
 
 def _with_order(*kinds: LabelKind) -> Callable[[Truth], Iterator[Made]]:
@@ -182,8 +187,9 @@ def _with_order(*kinds: LabelKind) -> Callable[[Truth], Iterator[Made]]:
 
 
 def _over_billed(truth: Truth) -> Iterator[Made]:
-    """More billed than was ordered: by a copy of a bill, or by a bill that asks for more."""
-    for label in truth.of(LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE, LabelKind.OVER_BILLED):
+    """More billed than was ordered: by a copy of a bill, by a bill that asks for more, or by the last of several."""
+    kinds = LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE, LabelKind.OVER_BILLED, LabelKind.BILLED_IN_PARTS
+    for label in truth.of(*kinds):
         for order in truth.ordered_by(label.ids[0]):
             yield Made(truth.keys("bill", label.ids[0]) | truth.keys("purchase_order", order))
 
@@ -283,6 +289,13 @@ def _before_receipt(truth: Truth) -> Iterator[Made]:
             yield Made(made.documents | order, made.excuse)
 
 
+def _uncredited(truth: Truth) -> Iterator[Made]:
+    for label in truth.of(LabelKind.RETURN_NOT_CREDITED):
+        for made in truth.waiting("receipt", label, truth.policy.refund_grace):
+            order = truth.keys("purchase_order", int(label.detail["order"]))
+            yield Made(made.documents | order, made.excuse)
+
+
 def _reset(truth: Truth) -> Iterator[Made]:
     """Bills set back to draft; one that is deleted two minutes later may be seen or not."""
     for label in truth.of(LabelKind.BILL_RESET):
@@ -330,6 +343,14 @@ KINDS = (
         ("matching.paid_before_receipt",),
         _with_order(LabelKind.PAID_BEFORE_RECEIPT),
     ),
+    Kind(
+        "bills for goods that had gone back",
+        ("matching.billed_after_return",),
+        _with_order(LabelKind.BILLED_AFTER_RETURN),
+    ),
+    Kind("goods that went back and were not credited", ("matching.return_not_credited",), _uncredited),
+    Kind("bills of another vendor than ordered", ("matching.vendor_mismatch",), _with_order(LabelKind.OTHER_VENDOR)),
+    Kind("bills with other taxes than ordered", ("matching.tax_mismatch",), _with_order(LabelKind.OTHER_TAX)),
     Kind(
         "orders made or approved after their bill",
         ("duties.order_after_bill",),

@@ -20,8 +20,11 @@ SISTER = 2
 """Another company of the group, in the same database: it has bills of the same vendors."""
 SALES_JOURNAL, BILLS_JOURNAL, MISC_JOURNAL, BANK_JOURNAL = 1, 2, 3, 6
 RECEIVABLE, PAYABLE, EXPENSES, INCOME, TAX_PAID, TAX_DUE, SUSPENSE, BANK, OUTSTANDING_OUT, OUTSTANDING_IN = range(1, 11)
-VENDOR_LOCATION, STOCK_LOCATION, RECEIPTS_TYPE = 4, 8, 1
+VENDOR_LOCATION, STOCK_LOCATION, RECEIPTS_TYPE, DELIVERIES_TYPE = 4, 8, 1, 2
 TAX_RATE = 0.21
+TAX, LOW_TAX = 1, 2
+TAX_RATES = {TAX: TAX_RATE, LOW_TAX: 0.09}
+"""Taxes by their ids."""
 APPROVAL_THRESHOLD = 5000.0
 """Orders of this amount or more need a second person (purchase.po_double_validation)."""
 
@@ -248,6 +251,82 @@ def receive(tx: Transaction, picking: int, share: float = 1.0) -> int | None:
     return backorder
 
 
+def send_back(tx: Transaction, picking: int, share: float, *, refund: bool = True) -> int:
+    """Return a `share` of each line of a done receipt to the vendor, at once done.
+
+    `refund`: it lowers what the order received (Odoo's `to_refund`, the wizard's default); else it is exchanged.
+    """
+    row = tx.row("stock.picking", picking)
+    name = f"WH/OUT/{tx.db.counter('stock.picking.out'):05d}"
+    values = {
+        "name": name,
+        "state": "done",
+        "partner_id": row["partner_id"],
+        "company_id": COMPANY,
+        "origin": f"Return of {row['name']}",
+        "date": tx.stamp,
+        "date_done": tx.stamp,
+        "scheduled_date": tx.stamp,
+        "location_id": STOCK_LOCATION,
+        "location_dest_id": VENDOR_LOCATION,
+        "picking_type_id": DELIVERIES_TYPE,
+        "return_id": picking,
+        "move_type": "direct",
+        "priority": "0",
+        "is_locked": True,
+    }
+    back = tx.create("stock.picking", known(tx, "stock.picking", values))
+    order: int | None = None
+    for move in tx.children("stock.picking", picking, "move_ids"):
+        came = tx.row("stock.move", move)
+        quantity = max(1.0, float(int(came["quantity"] * share)))
+        line = tx.row("purchase.order.line", came["purchase_line_id"])
+        order = line["order_id"]
+        move_values = {
+            "picking_id": back,
+            "name": came.get("name"),
+            "product_id": came["product_id"],
+            "product_uom": 1,
+            "product_uom_qty": quantity,
+            "product_qty": quantity,
+            "quantity": quantity,
+            "picked": True,
+            "price_unit": came.get("price_unit"),
+            "purchase_line_id": line["id"],
+            "origin_returned_move_id": move,
+            "to_refund": refund,
+            "partner_id": row["partner_id"],
+            "company_id": COMPANY,
+            "origin": values["origin"],
+            "reference": name,
+            "date": tx.stamp,
+            "location_id": STOCK_LOCATION,
+            "location_dest_id": VENDOR_LOCATION,
+            "picking_type_id": DELIVERIES_TYPE,
+            "procure_method": "make_to_stock",
+            "state": "done",
+            "sequence": 10,
+            "priority": "0",
+        }
+        tx.create("stock.move", known(tx, "stock.move", move_values))
+        if refund:
+            tx.write("purchase.order.line", line["id"], {"qty_received": (line.get("qty_received") or 0.0) - quantity})
+    if order is not None:
+        pickings = tx.row("purchase.order", order).get("picking_ids") or ()
+        tx.raw("purchase.order", order, {"picking_ids": [*pickings, back]})
+    return back
+
+
+def replace_returned(tx: Transaction, back: int) -> int | None:
+    """The receipt of other goods for those of a return that are exchanged; not received yet."""
+    quantities: dict[int, float] = {}
+    for move in tx.children("stock.picking", back, "move_ids"):
+        row = tx.row("stock.move", move)
+        quantities[row["purchase_line_id"]] = row["quantity"]
+    order = tx.row("purchase.order.line", next(iter(quantities)))["order_id"]
+    return _create_receipt(tx, order, quantities, backorder_of=None)
+
+
 def _receipt_status(tx: Transaction, order: int) -> None:
     lines = [tx.row("purchase.order.line", i) for i in tx.children("purchase.order", order, "order_line")]
     stocked = [row for row in lines if row.get("qty_received_method") == "stock_moves"]
@@ -283,10 +362,16 @@ def create_move(
     bank_account: int | None = None,
     expense_sheet: int | None = None,
     term: int | None = None,
+    reverses: int | None = None,
+    tax_id: int = TAX,
 ) -> int:
-    """A draft bill, credit note or invoice with its product, tax and payment-term lines."""
+    """A draft bill, credit note or invoice with its product, tax and payment-term lines.
+
+    `reverses`: the bill that a credit note takes from. `tax_id`: one of TAX_RATES.
+    """
     untaxed = money(sum(line.subtotal for line in lines))
-    tax = money(untaxed * TAX_RATE)
+    rate = TAX_RATES[tax_id]
+    tax = money(untaxed * rate)
     total = money(untaxed + tax)
     sign = _sign(move_type)
     purchase = move_type.startswith("in_")
@@ -314,6 +399,7 @@ def create_move(
         "invoice_currency_rate": 1.0,
         "partner_bank_id": bank_account,
         "expense_sheet_id": expense_sheet,
+        "reversed_entry_id": reverses,
         "amount_untaxed": untaxed,
         "amount_untaxed_signed": money(sign * untaxed),
         "amount_untaxed_in_currency_signed": money(sign * untaxed),
@@ -342,13 +428,19 @@ def create_move(
             "quantity": line.quantity,
             "price_unit": line.price,
             "price_subtotal": line.subtotal,
-            "price_total": money(line.subtotal * (1 + TAX_RATE)),
+            "price_total": money(line.subtotal * (1 + rate)),
             "purchase_line_id": line.order_line,
-            "tax_ids": [1],
+            "tax_ids": [tax_id],
             "sequence": 100,
         }
         _move_line(tx, move, EXPENSES if purchase else INCOME, money(debit * line.subtotal), extra)
-    tax_values = {"display_type": "tax", "name": "21%", "tax_line_id": 1, "tax_base_amount": untaxed, "sequence": 10000}
+    tax_values = {
+        "display_type": "tax",
+        "name": f"{rate:.0%}",
+        "tax_line_id": tax_id,
+        "tax_base_amount": untaxed,
+        "sequence": 10000,
+    }
     _move_line(tx, move, TAX_PAID if purchase else TAX_DUE, money(debit * tax), tax_values)
     balance = money(-debit * total)
     term_values = {
@@ -394,11 +486,12 @@ def _move_line(tx: Transaction, move: int, account: int, balance: float, extra: 
 def _bill_orders(tx: Transaction, move: int, direction: int) -> None:
     """Keep the billed quantities and invoice_status of the orders behind a bill."""
     orders: dict[int, None] = {}
+    sign = -direction if tx.row("account.move", move)["move_type"] == "in_refund" else direction
     for line in tx.children("account.move", move, "invoice_line_ids"):
         row = tx.row("account.move.line", line)
         if row.get("purchase_line_id"):
             order_line = tx.row("purchase.order.line", row["purchase_line_id"])
-            billed = max(0.0, (order_line.get("qty_invoiced") or 0.0) + direction * row["quantity"])
+            billed = max(0.0, (order_line.get("qty_invoiced") or 0.0) + sign * row["quantity"])
             values = {"qty_invoiced": billed, "qty_to_invoice": max(0.0, order_line["product_qty"] - billed)}
             tx.write("purchase.order.line", order_line["id"], values)
             orders[order_line["order_id"]] = None

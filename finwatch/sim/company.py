@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 
-from finwatch.sim import actions
+from finwatch.sim import actions, mishaps
 from finwatch.sim.actions import Line
 from finwatch.sim.hours import WorkingHours
 from finwatch.sim.labels import Label, LabelKind
@@ -100,7 +100,7 @@ class Company:
             self.db, self._now - timedelta(days=30), Random(f"{seed}:people")
         )
         lay_office(self.db, self._now - timedelta(days=30), self.staff)
-        self._blocked: set[int] = set()
+        self._blocked: dict[int, datetime] = {}  # since when, by vendor
         self._ordered: dict[tuple[int, int], datetime] = {}
         self._queue: list[tuple[datetime, int, Story]] = []
         self._stories = 0
@@ -168,13 +168,15 @@ class Company:
             for _ in range(max(1, round(_COPIES_PER_WEEK * weeks * scale))):
                 self._tell(lambda r, k=kind: self._twice(r, k))  # type: ignore[misc]
         self._tell(self._share_account)
+        for story in mishaps.stories(self, weeks, scale):  # last, as above
+            self._tell(story)
 
     def _tell(self, begin: Callable[[Random], Story]) -> None:
         self._stories += 1
         story = begin(Random(f"{self.seed}:story:{self._stories}"))
         heapq.heappush(self._queue, (next(story), self._stories, story))
 
-    def _label(
+    def label(
         self,
         kind: LabelKind,
         model: str,
@@ -183,17 +185,21 @@ class Company:
         until: datetime | None = None,
         **detail: str,
     ) -> None:
+        """Note what was done on purpose, now unless `at` says when."""
         self.labels.append(Label(kind, model, ids, at or self._now, until, detail))  # fmt: skip
 
-    def _as(self, person: Person, *, tracking: bool = True) -> Transaction:
+    def acting(self, person: Person, *, tracking: bool = True) -> Transaction:
+        """A transaction of somebody, now."""
         return self.db.begin(self._now, uid=person.uid, lang=person.lang, tracking=tracking)
 
-    def _today(self) -> date:
+    def today(self) -> date:
+        """The day, as the company counts days."""
         return self._now.astimezone(self.hours.zone).date()
 
     # Stories
 
-    def _lines(self, random: Random, large: bool) -> list[Line]:
+    def lines(self, random: Random, large: bool) -> list[Line]:
+        """What somebody needs; `large`: it comes to more than an approval's limit."""
         lines = []
         for _ in range(random.choice((1, 1, 2, 3))):
             product = random.randrange(1, len(PRODUCTS) + 1)
@@ -215,42 +221,42 @@ class Company:
         )
         buyer = random.choice(staff.procurement if kind is LabelKind.SELF_APPROVED else staff.buyers)
         large = kind in _LARGE or random.random() < 0.25
-        lines = self._lines(random, large)
+        lines = self.lines(random, large)
         vendor = self._vendor(random, buyer, 10 if kind in _TOLD_BY_PAYMENT else None)
         planned = (self._now + timedelta(days=random.randrange(2, 8))).strftime("%Y-%m-%d 10:00:00.000000")
-        with self._as(buyer) as tx:
+        with self.acting(buyer) as tx:
             order = actions.create_order(tx, vendor.partner, lines, planned)
         yield hours.after(self._now, random.uniform(0.1, 2))
-        with self._as(buyer) as tx:
+        with self.acting(buyer) as tx:
             actions.confirm_order(tx, order, manager=kind is LabelKind.SELF_APPROVED)
         state = self.db.tables["purchase.order"].rows[order]["state"]
         if kind is LabelKind.SELF_APPROVED:
-            self._label(kind, "purchase.order", (order,), person=str(buyer.uid))
+            self.label(kind, "purchase.order", (order,), person=str(buyer.uid))
         if kind is LabelKind.ORDER_CANCELLED:
             yield hours.after(self._now, random.uniform(1, 12))
-            with self._as(buyer) as tx:
+            with self.acting(buyer) as tx:
                 actions.cancel_order(tx, order)
-            self._label(kind, "purchase.order", (order,))
+            self.label(kind, "purchase.order", (order,))
             return
         if state == "to approve":
             if kind is LabelKind.APPROVAL_AGEING:  # nobody ever decides
-                self._label(kind, "purchase.order", (order,))
+                self.label(kind, "purchase.order", (order,))
                 return
             asked = self._now
             late = kind is LabelKind.SLA_PO_APPROVAL
             decided = hours.after(asked, random.uniform(LATE_HOURS, 70) if late else random.uniform(0.3, 9))
             if late:
-                self._label(LabelKind.SLA_PO_APPROVAL, "purchase.order", (order,), asked, decided)
+                self.label(LabelKind.SLA_PO_APPROVAL, "purchase.order", (order,), asked, decided)
             yield decided
-            with self._as(random.choice(staff.procurement)) as tx:
+            with self.acting(random.choice(staff.procurement)) as tx:
                 actions.approve_order(tx, order)
         early = kind is LabelKind.BILL_BEFORE_RECEIPT
         if not early:
-            yield from self._receipts(random, order)
+            yield from self.receive_all(random, order)
         yield hours.after(self._now, random.uniform(3, 20))
         yield from self._bill(random, kind, vendor, order)
         if early:
-            yield from self._receipts(random, order)
+            yield from self.receive_all(random, order)
 
     def _vendor(self, random: Random, buyer: Person, days: int | None = None) -> Vendor:
         """A vendor of whom this buyer has not ordered within the week: what is needed is ordered at once.
@@ -276,16 +282,17 @@ class Company:
         orders = []
         for _ in range(2):
             net = random.uniform(0.8, 0.98) * actions.APPROVAL_THRESHOLD / (1 + actions.TAX_RATE)
-            with self._as(buyer) as tx:
+            with self.acting(buyer) as tx:
                 lines = [Line(1, PRODUCTS[0], 20.0, round(net / 20, 2))]
                 orders.append(actions.create_order(tx, vendor.partner, lines, planned))
                 actions.confirm_order(tx, orders[-1])
             yield self.hours.after(self._now, random.uniform(0.2, 1.5))
-        self._label(LabelKind.SPLIT_ORDERS, "purchase.order", tuple(orders), person=str(buyer.uid))
+        self.label(LabelKind.SPLIT_ORDERS, "purchase.order", tuple(orders), person=str(buyer.uid))
         for order in orders:
-            yield from self._receipts(random, order)
+            yield from self.receive_all(random, order)
 
-    def _receipts(self, random: Random, order: int) -> Story:
+    def receive_all(self, random: Random, order: int) -> Story:
+        """An order's goods come, now and then in two parts."""
         for round_number in range(2):
             pickings = self.db.tables["stock.picking"].rows
             open_ones = [
@@ -297,7 +304,7 @@ class Company:
                 return
             yield self.hours.after(self._now, random.uniform(6, 30))
             share = 0.6 if round_number == 0 and random.random() < 0.12 else 1.0
-            with self._as(random.choice(self.staff.warehouse)) as tx:
+            with self.acting(random.choice(self.staff.warehouse)) as tx:
                 actions.receive(tx, open_ones[0], share)
 
     def _bill_lines(self, random: Random, order: int, factor: float, more: float = 0.0) -> list[Line]:
@@ -323,55 +330,61 @@ class Company:
         lines = self._bill_lines(random, order, factor, more)
         ref = vendor.reference()
         ordered = self._ordered_on(order)
-        invoice_date = max(ordered, self._today() - timedelta(days=random.randrange(0, 3)))
+        invoice_date = max(ordered, self.today() - timedelta(days=random.randrange(0, 3)))
         if kind is LabelKind.ORDER_AFTER_BILL:
             invoice_date = ordered - timedelta(days=random.randrange(2, 6))
         due = invoice_date + timedelta(days=vendor.days)
         if kind is LabelKind.BLOCKED_VENDOR:
-            with self._as(random.choice(staff.procurement)) as tx:
+            with self.acting(random.choice(staff.procurement)) as tx:
                 tx.write(
                     "res.partner",
                     vendor.partner,
                     {"purchase_warn": "block", "purchase_warn_msg": "Under investigation"},
                 )
-            self._blocked.add(vendor.partner)
+            self._blocked.setdefault(vendor.partner, self._now)
             yield hours.after(self._now, random.uniform(2, 9))
         origin = self.db.tables["purchase.order"].rows[order]["name"]
-        with self._as(clerk) as tx:
+        with self.acting(clerk) as tx:
             bill = actions.create_move(
                 tx, "in_invoice", vendor.partner, lines, ref=ref, invoice_date=invoice_date, due=due, origin=origin,
                 bank_account=vendor.account, term=(7, 10, 14, 21, 30).index(vendor.days) + 1,
             )  # fmt: skip
         arrived = self._now
         if mismatch:
-            self._label(
+            self.label(
                 kind or LabelKind.PRICE_MISMATCH, "account.move", (bill,), order=str(order), factor=f"{factor:.3f}"
             )
         if kind in (LabelKind.OVER_BILLED, LabelKind.ORDER_AFTER_BILL):
-            self._label(kind, "account.move", (bill,), order=str(order))
+            self.label(kind, "account.move", (bill,), order=str(order))
         if vendor.partner in self._blocked:
-            self._label(LabelKind.BLOCKED_VENDOR, "account.move", (bill,), vendor=str(vendor.partner))
+            self.label(
+                LabelKind.BLOCKED_VENDOR,
+                "account.move",
+                (bill,),
+                self._blocked[vendor.partner],
+                vendor=str(vendor.partner),
+            )
         if kind is LabelKind.BILL_BEFORE_RECEIPT and self._awaits_receipt(order):
-            self._label(kind, "account.move", (bill,), order=str(order))
+            self.label(kind, "account.move", (bill,), order=str(order))
         if kind is LabelKind.BILL_CANCELLED:
             yield hours.after(self._now, random.uniform(1, 8))
-            with self._as(random.choice(staff.controllers)) as tx:
+            with self.acting(random.choice(staff.controllers)) as tx:
                 actions.cancel_move(tx, bill)
-            self._label(kind, "account.move", (bill,))
+            self.label(kind, "account.move", (bill,))
             return
         late = kind is LabelKind.SLA_BILL_VALIDATION
         validated = hours.after(arrived, random.uniform(LATE_HOURS, 65) if late else random.uniform(0.5, 9))
         if late:
-            self._label(kind or LabelKind.SLA_BILL_VALIDATION, "account.move", (bill,), arrived, validated)
+            self.label(kind or LabelKind.SLA_BILL_VALIDATION, "account.move", (bill,), arrived, validated)
         yield validated
         validator = clerk if kind is LabelKind.SELF_POSTED else random.choice(staff.controllers)
         if kind is LabelKind.ONE_HAND:
             validator = staff.treasurers[0]
         if kind is LabelKind.LATE_COMMIT:
-            tx = self._as(validator)
+            tx = self.acting(validator)
             actions.post_move(tx, bill)
             seconds = random.uniform(15, 110)
-            self._label(
+            self.label(
                 kind,
                 "account.move",
                 (bill,),
@@ -382,31 +395,31 @@ class Company:
             yield self._now + timedelta(seconds=seconds)
             tx.commit(self._now)
         else:
-            with self._as(validator) as tx:
+            with self.acting(validator) as tx:
                 actions.post_move(tx, bill)
         if kind is LabelKind.SELF_POSTED:
-            self._label(kind, "account.move", (bill,), person=str(clerk.uid))
+            self.label(kind, "account.move", (bill,), person=str(clerk.uid))
         if kind is LabelKind.BILL_RESET:
             yield hours.after(self._now, random.uniform(0.5, 6))
-            with self._as(validator) as tx:
+            with self.acting(validator) as tx:
                 actions.draft_move(tx, bill)
-            self._label(kind, "account.move", (bill,))
+            self.label(kind, "account.move", (bill,))
             yield hours.after(self._now, random.uniform(0.3, 3))
-            with self._as(validator) as tx:
+            with self.acting(validator) as tx:
                 actions.post_move(tx, bill)
         if kind is LabelKind.BILL_DELETED:  # reset, then deleted: its number comes again
             yield hours.after(self._now, random.uniform(1.5, 4))
             number = str(self.db.tables["account.move"].rows[bill]["name"])
-            with self._as(validator) as tx:
+            with self.acting(validator) as tx:
                 actions.draft_move(tx, bill)
             yield self._now + timedelta(minutes=2)
-            with self._as(validator) as tx:
+            with self.acting(validator) as tx:
                 actions.delete_move(tx, bill)
-            self._label(kind, "account.move", (bill,), name=number)
+            self.label(kind, "account.move", (bill,), name=number)
             return
         if kind in (LabelKind.EXACT_DUPLICATE, LabelKind.NORMALISED_DUPLICATE):
             yield from self._copy(random, kind, vendor, bill, lines, ref, invoice_date, due, clerk)
-        yield from self._pay(random, kind, vendor, bill, due, order)
+        yield from self.settle(random, kind, vendor, bill, due, order)
 
     def _ordered_on(self, order: int) -> date:
         """The day on which an order was approved, as the company counts days."""
@@ -433,21 +446,22 @@ class Company:
         second = random.choice([c for c in self.staff.clerks if c is not first_clerk])
         typed = ref if kind is LabelKind.EXACT_DUPLICATE else disguise(random, ref)
         copies = [Line(line.product, line.name, line.quantity, line.price, line.order_line) for line in lines]
-        with self._as(second) as tx:
+        with self.acting(second) as tx:
             copy = actions.create_move(
                 tx, "in_invoice", vendor.partner, copies, ref=typed, invoice_date=invoice_date, due=due,
                 bank_account=vendor.account,
             )  # fmt: skip
-        self._label(kind, "account.move", (copy, original), reference=typed, original=ref)
+        self.label(kind, "account.move", (copy, original), reference=typed, original=ref)
         yield self.hours.after(self._now, random.uniform(0.5, 8))
-        with self._as(random.choice(self.staff.controllers)) as tx:
+        with self.acting(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, copy)  # Odoo warns and lets it through
         # Nobody pays it: one bill was expected.
-        self._label(LabelKind.SLA_PAYMENT, "account.move", (copy,), max(self._now, _end_of(due)), reason="copy")
+        self.label(LabelKind.SLA_PAYMENT, "account.move", (copy,), max(self._now, _end_of(due)), reason="copy")
 
-    def _pay(
+    def settle(
         self, random: Random, kind: LabelKind | None, vendor: Vendor, bill: int, due: date, order: int | None = None
     ) -> Story:
+        """A bill is paid before it is due, and the bank's line matched; `order`: whose goods are looked for."""
         staff, hours = self.staff, self.hours
         late = kind is LabelKind.SLA_PAYMENT
         day = due + timedelta(days=random.randrange(5, 12)) if late else due - timedelta(days=random.randrange(1, 4))
@@ -457,19 +471,19 @@ class Company:
         if not late and when >= deadline:  # a day off lies between: pay at once, which is in time or nearly so
             when = hours.after(self._now, random.uniform(0.1, 2))
         if when >= deadline:  # on purpose, or because the bill was validated too late
-            self._label(LabelKind.SLA_PAYMENT, "account.move", (bill,), deadline, when)
+            self.label(LabelKind.SLA_PAYMENT, "account.move", (bill,), deadline, when)
         payer = staff.treasurers[0] if kind is LabelKind.ONE_HAND else random.choice(staff.treasurers)
         if kind is LabelKind.VENDOR_BANK_CHANGE:
             yield from self._change_account(random, vendor, bill, payer, max(self._now, when - timedelta(days=2)))
         yield when
         if self.db.tables["account.move"].rows[bill]["state"] != "posted":
             return
-        with self._as(payer) as tx:
-            payment = actions.pay(tx, [bill], self._today(), vendor.account)
+        with self.acting(payer) as tx:
+            payment = actions.pay(tx, [bill], self.today(), vendor.account)
         if order is not None and self._awaits_receipt(order):
-            self._label(LabelKind.PAID_BEFORE_RECEIPT, "account.move", (bill,), order=str(order))
+            self.label(LabelKind.PAID_BEFORE_RECEIPT, "account.move", (bill,), order=str(order))
         if kind is LabelKind.ONE_HAND:
-            self._label(kind, "account.move", (bill,), person=str(payer.uid))
+            self.label(kind, "account.move", (bill,), person=str(payer.uid))
         row = self.db.tables["account.payment"].rows[payment]
         yield from self._statement(
             random, kind, -row["amount"], f"SEPA {row.get('memo') or ''} {payment}", vendor.partner, inbound=False
@@ -480,13 +494,13 @@ class Company:
     ) -> Story:
         yield self.hours.after(self._now, random.uniform(6, 14))
         keeper = random.choice(self.staff.controllers)
-        with self._as(keeper) as tx:
-            line = actions.bank_line(tx, self._today(), amount, label)
+        with self.acting(keeper) as tx:
+            line = actions.bank_line(tx, self.today(), amount, label)
         if kind is LabelKind.UNRECONCILED:
-            self._label(kind, "account.bank.statement.line", (line,))
+            self.label(kind, "account.bank.statement.line", (line,))
             return
         yield self.hours.after(self._now, random.uniform(0.5, 8))
-        with self._as(keeper) as tx:
+        with self.acting(keeper) as tx:
             actions.reconcile_bank_line(tx, line, partner, inbound=inbound)
 
     def _change_account(self, random: Random, vendor: Vendor, bill: int, payer: Person, when: datetime) -> Story:
@@ -495,12 +509,12 @@ class Company:
         same = random.random() < 0.5
         person = payer if same else random.choice(self.staff.controllers)
         number = iban(random)
-        with self._as(person) as tx:
+        with self.acting(person) as tx:
             actions.set_trust(tx, vendor.account, False)
         yield self._now + timedelta(minutes=random.uniform(1, 20))
-        with self._as(person) as tx:
+        with self.acting(person) as tx:
             actions.change_number(tx, vendor.account, number)
-        self._label(
+        self.label(
             LabelKind.VENDOR_BANK_CHANGE,
             "res.partner.bank",
             (vendor.account,),
@@ -508,45 +522,50 @@ class Company:
             same_person=str(same).lower(),
         )
         yield self._now + timedelta(minutes=random.uniform(1, 20))
-        with self._as(person) as tx:
+        with self.acting(person) as tx:
             actions.set_trust(tx, vendor.account, True)
 
     def _expense(self, random: Random, number: int) -> Story:
         """Report, submission, decision, posting, payment; one in twelve is refused, one in twenty waits long."""
-        staff, hours = self.staff, self.hours
-        yield hours.draw(random, self.end)
+        staff = self.staff
+        yield self.hours.draw(random, self.end)
         employee = random.choice(staff.employees)
         manager = random.choice(staff.managers)
         items = [
             (random.choice(("Train", "Hotel", "Meal", "Taxi", "Parking")), round(random.uniform(8, 320), 2))
             for _ in range(random.randrange(1, 5))
         ]
-        with self._as(employee) as tx:
+        with self.acting(employee) as tx:
             sheet = actions.create_report(
-                tx, employee.employee, manager.uid, f"Trip {number + 1:04d}", items, self._today()
+                tx, employee.employee, manager.uid, f"Trip {number + 1:04d}", items, self.today()
             )
+        yield from self.decide_report(random, employee, manager, sheet, number)
+
+    def decide_report(self, random: Random, employee: Person, manager: Person, sheet: int, number: int) -> Story:
+        """What becomes of an expense report, by its `number`: one in twelve is refused, one in twenty waits long."""
+        staff, hours = self.staff, self.hours
         yield hours.after(self._now, random.uniform(0.1, 6))
-        with self._as(employee) as tx:
+        with self.acting(employee) as tx:
             actions.submit_report(tx, sheet)
         waits = number % 20 == 7
         decided = hours.after(self._now, random.uniform(LATE_HOURS, 80) if waits else random.uniform(0.5, 13))
         if waits:
-            self._label(LabelKind.APPROVAL_AGEING, actions.report_model(self.db), (sheet,), self._now, decided)
+            self.label(LabelKind.APPROVAL_AGEING, actions.report_model(self.db), (sheet,), self._now, decided)
         yield decided
         if number % 12 == 5:
-            with self._as(manager) as tx:
+            with self.acting(manager) as tx:
                 actions.refuse_report(tx, sheet, "receipt is missing")
-            self._label(LabelKind.EXPENSE_REFUSED, actions.report_model(self.db), (sheet,))
+            self.label(LabelKind.EXPENSE_REFUSED, actions.report_model(self.db), (sheet,))
             return
-        with self._as(manager) as tx:
+        with self.acting(manager) as tx:
             actions.approve_report(tx, sheet)
         yield hours.after(self._now, random.uniform(1, 12))
-        with self._as(random.choice(staff.controllers)) as tx:
-            bill = actions.post_report(tx, sheet, employee.partner, self._today())
-        self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="expense", sheet=str(sheet))
+        with self.acting(random.choice(staff.controllers)) as tx:
+            bill = actions.post_report(tx, sheet, employee.partner, self.today())
+        self.label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="expense", sheet=str(sheet))
         yield hours.after(self._now, random.uniform(1, 7))
-        with self._as(random.choice(staff.treasurers)) as tx:
-            payment = actions.pay(tx, [bill], self._today())
+        with self.acting(random.choice(staff.treasurers)) as tx:
+            payment = actions.pay(tx, [bill], self.today())
             actions.close_report(tx, sheet)
         amount = self.db.tables["account.payment"].rows[payment]["amount"]
         yield from self._statement(random, None, -amount, f"SEPA EXP {payment}", employee.partner, inbound=False)
@@ -557,31 +576,31 @@ class Company:
         yield hours.draw(random, self.end)
         seller = random.choice(self.staff.sales)
         customer = random.choice(self.customers)
-        today = self._today()
+        today = self.today()
         due = today + timedelta(days=14)
-        lines = self._lines(random, False)
-        with self._as(seller) as tx:
+        lines = self.lines(random, False)
+        with self.acting(seller) as tx:
             order = create_sale(tx, customer, lines)
-        with self._as(seller) as tx:
+        with self.acting(seller) as tx:
             picking = confirm_sale(tx, order)
         if picking is not None:
-            with self._as(self.staff.warehouse[0]) as tx:
+            with self.acting(self.staff.warehouse[0]) as tx:
                 deliver(tx, picking)
         origin = self.db.tables["sale.order"].rows[order]["name"]
-        with self._as(seller) as tx:
+        with self.acting(seller) as tx:
             invoice = actions.create_move(
                 tx, "out_invoice", customer, lines, ref=None, invoice_date=today, due=due, origin=origin
             )  # fmt: skip
             invoiced(tx, order, invoice)
         yield hours.after(self._now, random.uniform(0.2, 5))
-        with self._as(seller) as tx:
+        with self.acting(seller) as tx:
             actions.post_move(tx, invoice)
         when = hours.after(self._now, random.uniform(18, 100))
         if when >= _end_of(due):
-            self._label(LabelKind.CUSTOMER_LATE, "account.move", (invoice,), _end_of(due), when)
+            self.label(LabelKind.CUSTOMER_LATE, "account.move", (invoice,), _end_of(due), when)
         yield when
-        with self._as(random.choice(self.staff.controllers)) as tx:
-            payment = actions.pay(tx, [invoice], self._today())
+        with self.acting(random.choice(self.staff.controllers)) as tx:
+            payment = actions.pay(tx, [invoice], self.today())
         row = self.db.tables["account.payment"].rows[payment]
         yield from self._statement(random, None, row["amount"], f"{payment} IN", customer, inbound=True)
 
@@ -589,20 +608,26 @@ class Company:
         """A bill that nobody ordered; approved and paid like any other."""
         yield self.hours.draw(random, self.end)
         vendor = random.choice(self.vendors)
-        today = self._today()
+        today = self.today()
         due = today + timedelta(days=vendor.days)
-        with self._as(random.choice(self.staff.clerks)) as tx:
+        with self.acting(random.choice(self.staff.clerks)) as tx:
             bill = actions.create_move(
-                tx, "in_invoice", vendor.partner, self._lines(random, random.random() < 0.3), ref=vendor.reference(),
+                tx, "in_invoice", vendor.partner, self.lines(random, random.random() < 0.3), ref=vendor.reference(),
                 invoice_date=today, due=due, bank_account=vendor.account,
             )  # fmt: skip
-        self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
+        self.label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
         if vendor.partner in self._blocked:
-            self._label(LabelKind.BLOCKED_VENDOR, "account.move", (bill,), vendor=str(vendor.partner))
+            self.label(
+                LabelKind.BLOCKED_VENDOR,
+                "account.move",
+                (bill,),
+                self._blocked[vendor.partner],
+                vendor=str(vendor.partner),
+            )
         yield self.hours.after(self._now, random.uniform(0.5, 9))
-        with self._as(random.choice(self.staff.controllers)) as tx:
+        with self.acting(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, bill)
-        yield from self._pay(random, None, vendor, bill, due)
+        yield from self.settle(random, None, vendor, bill, due)
 
     def _adjust(self, random: Random, kind: LabelKind | None) -> Story:
         """A journal entry, which somebody else posts; of a kind, whoever made it. One in three corrects a balance."""
@@ -610,42 +635,42 @@ class Company:
         maker = random.choice(self.staff.controllers)
         write_off = kind is LabelKind.WRITE_OFF_ONE_HAND or (kind is None and random.random() < 0.3)
         partner = random.choice(self.vendors).partner if write_off else None
-        with self._as(maker) as tx:
+        with self.acting(maker) as tx:
             text = "Small balance" if write_off else "Accrual"
-            entry = actions.journal_entry(tx, self._today(), text, round(random.uniform(5, 900), 2), partner)
+            entry = actions.journal_entry(tx, self.today(), text, round(random.uniform(5, 900), 2), partner)
         yield self.hours.after(self._now, random.uniform(0.5, 6))
         other = random.choice([one for one in self.staff.controllers if one is not maker])
-        with self._as(other if kind is None else maker) as tx:
+        with self.acting(other if kind is None else maker) as tx:
             actions.post_move(tx, entry)
         if kind is not None:
-            self._label(kind, "account.move", (entry,), person=str(maker.uid))
+            self.label(kind, "account.move", (entry,), person=str(maker.uid))
 
     def _close(self, random: Random) -> Story:
         """Last month is locked; an entry is let past the lock, and for another one the month is opened again."""
         yield self.hours.after(self._now, random.uniform(70, 78))
         one, other = random.sample(self.staff.controllers, 2)
-        last = self._today().replace(day=1) - timedelta(days=1)
-        with self._as(one) as tx:
+        last = self.today().replace(day=1) - timedelta(days=1)
+        with self.acting(one) as tx:
             actions.lock_books(tx, last)
         for opened in (False, True):
             yield self.hours.after(self._now, random.uniform(2, 8))
-            with self._as(one) as tx:
+            with self.acting(one) as tx:
                 if opened:
                     actions.lock_books(tx, None)
                 entry = actions.journal_entry(tx, last, "Late accrual", round(random.uniform(50, 900), 2))
             yield self.hours.after(self._now, random.uniform(0.3, 2))
-            with self._as(other) as tx:
+            with self.acting(other) as tx:
                 actions.post_move(tx, entry, past_lock=True)
-            self._label(LabelKind.POSTED_AFTER_LOCK, "account.move", (entry,), opened=str(opened).lower())
+            self.label(LabelKind.POSTED_AFTER_LOCK, "account.move", (entry,), opened=str(opened).lower())
         yield self.hours.after(self._now, random.uniform(0.3, 2))
-        with self._as(one) as tx:
+        with self.acting(one) as tx:
             actions.lock_books(tx, last)
 
     def _own_vendor(self, random: Random) -> Story:
         """Whoever pays makes a vendor with an account, and pays its bill: others enter and approve it."""
         yield self.hours.draw(random, self.end - timedelta(days=12))
         payer = self.staff.treasurers[0]
-        with self._as(payer) as tx:
+        with self.acting(payer) as tx:
             name = "Snelle Diensten BV"
             body = {"name": name, "complete_name": name, "active": True, "is_company": True, "type": "contact"}
             more = {
@@ -659,20 +684,20 @@ class Company:
             account = actions.create_bank_account(tx, record, iban(random), trusted=True)
         yield self.hours.after(self._now, random.uniform(3, 9))
         vendor = Vendor(record, account, 7, 0, random.randrange(100, 9000))
-        today = self._today()
+        today = self.today()
         due = today + timedelta(days=vendor.days)
         lines = [Line(11, PRODUCTS[10], 1.0, round(random.uniform(300, 800), 2))]
-        with self._as(random.choice(self.staff.clerks)) as tx:
+        with self.acting(random.choice(self.staff.clerks)) as tx:
             bill = actions.create_move(
                 tx, "in_invoice", record, lines, ref=vendor.reference(), invoice_date=today, due=due,
                 bank_account=account,
             )  # fmt: skip
-        self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
-        self._label(LabelKind.OWN_VENDOR, "res.partner", (record,), account=str(account))
+        self.label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
+        self.label(LabelKind.OWN_VENDOR, "res.partner", (record,), account=str(account))
         yield self.hours.after(self._now, random.uniform(0.5, 6))
-        with self._as(random.choice(self.staff.controllers)) as tx:
+        with self.acting(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, bill)
-        yield from self._pay(random, None, vendor, bill, due)
+        yield from self.settle(random, None, vendor, bill, due)
 
     def _twice(self, random: Random, kind: LabelKind) -> Story:
         """A bill is entered again: with a slip, for another record of its vendor, for a sister company.
@@ -682,45 +707,45 @@ class Company:
         yield self.hours.draw(random, self.end - timedelta(days=7))
         vendor = random.choice(self.vendors)
         first, second = random.sample(self.staff.clerks, 2)
-        today, ref = self._today(), vendor.reference()
+        today, ref = self.today(), vendor.reference()
         due = today + timedelta(days=60)
         lines = [Line(11, PRODUCTS[10], 1.0, round(random.uniform(310, 790) + 0.37, 2))]
 
         def entered(by: Person, partner: int, written: str) -> int:
-            with self._as(by) as tx:
+            with self.acting(by) as tx:
                 bill = actions.create_move(
                     tx, "in_invoice", partner, [Line(one.product, one.name, one.quantity, one.price) for one in lines],
                     ref=written, invoice_date=today, due=due, bank_account=vendor.account,
                 )  # fmt: skip
-            self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
+            self.label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), reason="not ordered")
             return bill
 
         original = entered(first, vendor.partner, ref)
         yield self.hours.after(self._now, random.uniform(2, 8))
-        with self._as(random.choice(self.staff.controllers)) as tx:
+        with self.acting(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, original)
         yield self.hours.after(self._now, random.uniform(4, 12))
         partner, written = vendor.partner, ref
         if kind is LabelKind.FUZZY_DUPLICATE:
             written = slipped(ref)
         elif kind is LabelKind.ALIAS_DUPLICATE:
-            partner = self._another_record(second, vendor.partner)
+            partner = self.another_record(second, vendor.partner)
         copy = entered(second, partner, written)
         if kind is LabelKind.SISTER_DUPLICATE:
-            with self._as(second) as tx:
+            with self.acting(second) as tx:
                 tx.raw("account.move", copy, {"company_id": actions.SISTER})
-        self._label(kind, "account.move", (copy, original), reference=written, original=ref)
+        self.label(kind, "account.move", (copy, original), reference=written, original=ref)
         yield self.hours.after(self._now, random.uniform(0.5, 6))
-        with self._as(random.choice(self.staff.controllers)) as tx:
+        with self.acting(random.choice(self.staff.controllers)) as tx:
             actions.post_move(tx, copy)
 
-    def _another_record(self, by: Person, partner: int, **other: object) -> int:
+    def another_record(self, by: Person, partner: int, **other: object) -> int:
         """A second record of a vendor, by somebody who did not find the first: without the legal form."""
         row = self.db.tables["res.partner"].rows[partner]
         name = str(row["name"]).rsplit(" ", 1)[0].upper()
         body = {"name": name, "complete_name": name, "active": True, "is_company": True, "type": "contact"}
         more = {"supplier_rank": 1, "customer_rank": 0, "country_id": 1, "vat": row["vat"], **other}
-        with self._as(by) as tx:
+        with self.acting(by) as tx:
             record = tx.create("res.partner", actions.known(tx, "res.partner", body | more))
             tx.raw("res.partner", record, {"commercial_partner_id": record})
         return record
@@ -732,10 +757,10 @@ class Company:
         number = str(self.db.tables["res.partner.bank"].rows[theirs.account]["acc_number"])
         maker = random.choice(self.staff.clerks)
         name, vat = "Spoed Bouw BV", f"NL{random.randrange(10**8, 10**9)}B01"
-        record = self._another_record(maker, theirs.partner, vat=vat, name=name, complete_name=name)
-        with self._as(maker) as tx:
+        record = self.another_record(maker, theirs.partner, vat=vat, name=name, complete_name=name)
+        with self.acting(maker) as tx:
             account = actions.create_bank_account(tx, record, number, trusted=False)
-        self._label(LabelKind.SHARED_ACCOUNT, "res.partner.bank", (account, theirs.account))
+        self.label(LabelKind.SHARED_ACCOUNT, "res.partner.bank", (account, theirs.account))
 
     def _import(self, random: Random, week: int) -> Story:
         """Once a week an importer posts bills of a utility in one long transaction with tracking switched off.
@@ -744,14 +769,14 @@ class Company:
         """
         begin = self.hours.intervals[min(len(self.hours.intervals) - 1, week * 5 + 2)][0]
         yield begin + timedelta(minutes=30 * random.random())
-        tx = self._as(self.staff.importer, tracking=False)
+        tx = self.acting(self.staff.importer, tracking=False)
         vendor = self.vendors[week % len(self.vendors)]
-        today = self._today()
+        today = self.today()
         due = today + timedelta(days=vendor.days)
         bills = []
         for _ in range(5):
             bill = actions.create_move(
-                tx, "in_invoice", vendor.partner, self._lines(random, False), ref=vendor.reference(),
+                tx, "in_invoice", vendor.partner, self.lines(random, False), ref=vendor.reference(),
                 invoice_date=today, due=due, bank_account=vendor.account,
             )  # fmt: skip
             actions.post_move(tx, bill)
@@ -760,15 +785,15 @@ class Company:
         seconds = random.uniform(240, 420)  # longer than any sensible overlap of a polling window
         yield begun + timedelta(seconds=seconds)
         tx.commit(self._now)
-        self._label(LabelKind.TRACKING_DISABLED, "account.move", tuple(bills), begun)
-        self._label(LabelKind.LATE_COMMIT, "account.move", tuple(bills), begun, self._now, seconds=f"{seconds:.0f}")
+        self.label(LabelKind.TRACKING_DISABLED, "account.move", tuple(bills), begun)
+        self.label(LabelKind.LATE_COMMIT, "account.move", tuple(bills), begun, self._now, seconds=f"{seconds:.0f}")
         for bill in bills:
-            self._label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), begun, reason="import")
+            self.label(LabelKind.BILL_WITHOUT_ORDER, "account.move", (bill,), begun, reason="import")
         day = due - timedelta(days=2)
         morning = datetime(day.year, day.month, day.day, 9, tzinfo=self.hours.zone).astimezone(UTC)
         yield self.hours.after(morning, random.uniform(0.1, 5))
-        with self._as(random.choice(self.staff.treasurers)) as tx:
-            payment = actions.pay(tx, bills, self._today(), vendor.account)
+        with self.acting(random.choice(self.staff.treasurers)) as tx:
+            payment = actions.pay(tx, bills, self.today(), vendor.account)
         amount = self.db.tables["account.payment"].rows[payment]["amount"]
         yield from self._statement(random, None, -amount, f"SEPA IMP {payment}", vendor.partner, inbound=False)
 

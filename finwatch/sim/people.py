@@ -200,7 +200,8 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     ):
         put("account.account", record_id, name=name, code=code, code_store=code, account_type=kind,
             company_id=actions.COMPANY, company_ids=[actions.COMPANY])  # fmt: skip
-    put("account.tax", 1, name="21%")
+    for tax, rate in actions.TAX_RATES.items():
+        put("account.tax", tax, name=f"{rate:.0%}")
     put("uom.category", 1, name="Unit")
     # Up to 18 a factor is how many of the unit make one reference unit, from 19 on it is the inverse.
     dozen = 12.0 if db.major >= 19 else 1 / 12
@@ -218,7 +219,7 @@ def lay_foundations(db: Database, at: datetime, random: Random) -> tuple[Staff, 
     put("stock.location", actions.VENDOR_LOCATION, name="Partners/Vendors")
     put("stock.location", actions.STOCK_LOCATION, name="WH/Stock")
     put("stock.picking.type", actions.RECEIPTS_TYPE, name="Voorbeeld Handel: Receipts", code="incoming")
-    put("stock.picking.type", 2, name="Voorbeeld Handel: Delivery Orders", code="outgoing")
+    put("stock.picking.type", actions.DELIVERIES_TYPE, name="Voorbeeld Handel: Delivery Orders", code="outgoing")
     for record_id, name in enumerate(PRODUCTS, start=1):
         service = name.startswith("Service")
         kind = "service" if service else "consu" if db.major >= 18 else "product"

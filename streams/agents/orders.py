@@ -14,6 +14,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
+from finwatch.domain.documents import RETURN
 from finwatch.domain.duties import conflicts
 from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.locks import posted_at
@@ -24,7 +25,7 @@ from finwatch.domain.matching import chain
 from finwatch.domain.matching.chain import Chain, ExtraLine
 from finwatch.domain.matching.match import match
 from finwatch.domain.matching.rules import RULES as MATCHING_RULES
-from finwatch.domain.policy import Policy, PolicySet
+from finwatch.domain.policy import Duration, Policy, PolicySet
 from finwatch.domain.records import Kpi, Relation
 from finwatch.domain.verdicts import Verdict, settle
 from finwatch.runtime.topics import RELATION
@@ -65,8 +66,8 @@ class Told(Struct, omit_defaults=True):
 class Sent(Struct, array_like=True):
     """What the relations stage was told of a document: by order a checksum of all but who did what, and that.
 
-    ``began``: since when a bill waits for its receipts (0: it does not). ``due``: the end of its grace, while that lies
-    ahead; ``waited``: the same, once it has passed.
+    ``began``: since when a bill waits for its receipts, or a return for its credit note (0: it does not). ``due``: the
+    end of its grace, while that lies ahead; ``waited``: the same, once it has passed.
     """
 
     version: int = 0
@@ -83,11 +84,11 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class OrderFacts:
-    """Sends orders, receipts and bills to the order that they are about; and when a bill's grace is over (adr 22).
+    """Sends orders, receipts and bills to the order that they are about; and when a grace of theirs is over (adr 22).
 
     Only this stage knows the time of a source on each of its partitions, also at the end of an imported log. So it
-    keeps the clock of a bill that may wait for its receipts, and says when it has run out; what had come by then the
-    relations stage sees from the documents.
+    keeps the clock of a bill that may wait for its receipts, and of a return that waits for its credit note (adr 23),
+    and says when it has run out; what had come by then the relations stage sees from the documents.
     """
 
     entities = frozenset({"purchase_order", "receipt", "bill"})
@@ -105,10 +106,13 @@ class OrderFacts:
             sent = Sent()
         elif told is None and not sent.told:
             return
-        acts = acts_of(change.subject.entity, change.facts, sent.acts)
+        goes_back = change.content.document_type == RETURN
+        acts = {} if goes_back else acts_of(change.subject.entity, change.facts, sent.acts)
         acts_changed, sent.acts = acts != sent.acts, acts
         if change.subject.entity == "bill" and _wait(change, sent, bool(sent.told if told is None else told)):
             acts_changed = True  # it is told in the same way: without the lines
+        elif goes_back and told is not None and _wait_for_credit(change, sent, told):
+            acts_changed = True
         if told is None:
             if not acts_changed:
                 return
@@ -169,12 +173,26 @@ def _wait(change: Change, sent: Sent, bills: bool) -> bool:
             began = sent.began if content.created_at is None and sent.began else began
         elif content.state == "posted":
             began = posted_at(change.facts, content)[0]
+    return _begin(change, sent, began, policy.receipt_grace)
+
+
+def _wait_for_credit(change: Change, sent: Sent, told: Mapping[str, Told]) -> bool:
+    """Keep the clock of a return in line with it: it waits from when the goods went. Returns as ``_wait``."""
+    began = 0
+    if told and change.policy.handling["return_not_credited"].report:
+        began = next(iter(told.values())).at
+    return _begin(change, sent, began, change.policy.refund_grace)
+
+
+def _begin(change: Change, sent: Sent, began: int, grace: Duration) -> bool:
+    """Plan the end of a grace that began then (0: none did). Returns True when the orders have to be told."""
     if began == sent.began:
         return False
+    policy = change.policy
     was = sent.waited
     sent.began, sent.due, sent.waited, sent.company_id = began, 0, 0, change.subject.company_id
     if began:
-        end = policy.receipt_grace.end(policy.calendar_of(change.subject.company_id), began)
+        end = grace.end(policy.calendar_of(change.subject.company_id), began)
         now = change.view.time_of(change.subject.source)
         if now is not None and end <= now:
             sent.waited = end
@@ -244,7 +262,7 @@ def _receipt(event: Receipt) -> dict[str, Told]:
     if event.state != "done" or event.purchase_order_key is None:
         return {}
     lines = [
-        chain.ReceiptLine(line.purchase_line_id, line.unit, line.quantity_done, _in_base(line))
+        chain.ReceiptLine(line.purchase_line_id, line.unit, line.quantity_done, _in_base(line), line.to_refund is False)
         for line in event.lines
         if line.purchase_line_id is not None and line.quantity_done
     ]
@@ -254,7 +272,7 @@ def _receipt(event: Receipt) -> dict[str, Told]:
 
 
 def _in_base(line: ReceiptLine) -> int | None:
-    """What came in, in the product's own unit: the source tells the demand in both."""
+    """What came in or went back, in the product's own unit: the source tells the demand in both."""
     if not line.quantity_expected or line.quantity_base is None or line.quantity_done is None:
         return None
     return (line.quantity_done * line.quantity_base + line.quantity_expected // 2) // line.quantity_expected
@@ -371,7 +389,7 @@ def take(order: Chain, fact: RelationFact) -> bool:
     if not told.lines_told():
         if side is not None:
             side.version, side.acts = fact.version, told.acts
-            if isinstance(side, chain.Bill):
+            if not isinstance(side, chain.Order):
                 side.waited = told.waited
         return side is not None
     if fact.entity == "purchase_order":
@@ -393,7 +411,15 @@ def take(order: Chain, fact: RelationFact) -> bool:
         )
     elif fact.entity == "receipt":
         order.receipts[key] = chain.Receipt(
-            key, fact.version, True, told.at, fact.event_id, told.receipt_lines or [], told.acts, told.entered
+            key,
+            fact.version,
+            True,
+            told.at,
+            fact.event_id,
+            told.receipt_lines or [],
+            told.acts,
+            told.entered,
+            told.waited,
         )
     else:
         order.bills[key] = chain.Bill(

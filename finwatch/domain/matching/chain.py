@@ -33,12 +33,16 @@ class OrderLine(Struct, array_like=True, gc=False):
 
 
 class ReceiptLine(Struct, array_like=True, gc=False):
-    """What came in. ``base``: the same in the product's own unit."""
+    """What came in; negative: what went back. ``base``: the same in the product's own unit.
+
+    ``exchanged``: the source does not count it in what the order received, neither the way out nor the way in.
+    """
 
     order_line: str
     unit: str | None
     quantity: int
     base: int | None = None
+    exchanged: bool = False
 
 
 class BillLine(Struct, array_like=True, gc=False):
@@ -84,7 +88,7 @@ class Order(Struct, array_like=True):
 
 
 class Receipt(Struct, array_like=True):
-    """A receipt that was done. ``at``: when; ``entered``: when it was made."""
+    """A receipt that was done, or a return. ``at``: when; ``entered``: when it was made; ``waited``: as of a bill."""
 
     key: str
     version: int
@@ -94,6 +98,7 @@ class Receipt(Struct, array_like=True):
     lines: list[ReceiptLine]
     acts: dict[str, Act]
     entered: int = 0
+    waited: int = 0
 
 
 class Bill(Struct, array_like=True):

@@ -14,6 +14,7 @@ from finwatch.domain.matching.quantities import (
     over_received,
     paid_before_receipt,
 )
+from finwatch.domain.matching.returns import returns, went_back
 from finwatch.domain.matching.taxes import other_taxes
 from finwatch.domain.matching.units import differ, own_units, with_own
 from finwatch.domain.policy.matching import MatchingSection
@@ -44,6 +45,8 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
         yield from other_taxes(order, bills, settings)
     yield from billed_before_receipt(order, bills, receipts, settings)
     yield from paid_before_receipt(order, bills, receipts, settings)
+    if not plain and went_back(receipts):
+        yield from returns(order, bills, receipts, settings)
     yield from unordered_lines(order, bills, settings)
 
 

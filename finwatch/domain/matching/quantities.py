@@ -101,18 +101,28 @@ def _over_billed(order: Order, bill: Bill, found: list[Excess], ends: list[Bill 
 def over_received(order: Order, receipts: list[Receipt], settings: MatchingSection) -> Iterator[Verdict]:
     """The receipts with which more of an order line has come in than was ordered."""
     found: dict[str, list[tuple[OrderLine, int]]] = {}
+    ends: dict[str, list[Receipt | None]] = {}
     for line in order.lines:
         allowed = _allowed(order, line, settings)
         total = 0
+        waiting: dict[str, int] = {}  # receipts of too much, and where their end stands
         for receipt, quantity in _received_of(receipts, line, settings):
             before, total = total, total + quantity
             if total > allowed and quantity > 0:
                 found.setdefault(receipt.key, []).append((line, total - max(before, line.quantity)))
+                waiting[receipt.key] = len(ends.setdefault(receipt.key, []))
+                ends[receipt.key].append(None)
+            elif total <= allowed and waiting:  # the surplus went back
+                for key, place in waiting.items():
+                    ends[key][place] = receipt
+                waiting.clear()
     for receipt in receipts if found else ():
         lines = found.get(receipt.key)
         if not lines:
             continue
         amount = sum((Decimal(share) * line.price / _MILLION for line, share in lines), start=Decimal(0))
+        over = sorted((end.at, end.event_id) for end in ends[receipt.key] if end is not None)
+        resolved = len(over) == len(lines)
         yield Verdict(
             "over_received",
             (receipt.key, order.key),
@@ -120,16 +130,17 @@ def over_received(order: Order, receipts: list[Receipt], settings: MatchingSecti
             "receipt",
             order.company_id,
             receipt.at,
-            receipt.at,
+            over[-1][0] if resolved else receipt.at,
             [
                 f"{name_of(order, line)}: {percent(share, line.quantity)} more than was ordered came in."
                 if line.quantity
                 else f"{name_of(order, line)}: it came in and nothing of it was ordered."
                 for line, share in lines
             ],
-            [order.event_id, receipt.event_id],
+            [order.event_id, receipt.event_id, *([over[-1][1]] if resolved else [])],
             money(round(amount)),
             order.currency,
+            resolved,
             company_amount=in_company(money(round(amount)), order.rate),
             entered=receipt.entered or receipt.at,
         )
@@ -286,15 +297,32 @@ def _billed_until(
 
 
 def _came(receipts: list[Receipt], line: OrderLine, settings: MatchingSection) -> list[Moved] | None:
-    """What came of a line, and when; None when that cannot be told in the line's unit."""
+    """What came of a line, and when; None when that cannot be told in the line's unit.
+
+    What went back had come. What comes after that comes anew only as far as more lies here than ever did.
+    """
     found: list[Moved] = []
+    back = False
     for receipt in receipts:
         for one in receipt.lines:
             if one.order_line == line.line_id:
                 quantity = received(line, one, settings.units)
                 if quantity is None:
                     return None
+                back = back or quantity < 0
                 found.append((receipt.at, receipt.event_id, quantity, False))
+    return _anew(found) if back else found
+
+
+def _anew(moves: list[Moved]) -> list[Moved]:
+    """What came for the first time, of all that came and went."""
+    here = most = 0
+    found: list[Moved] = []
+    for at, event, quantity, credit in moves:
+        here += quantity
+        if here > most:
+            found.append((at, event, here - most, credit))
+            most = here
     return found
 
 

@@ -44,7 +44,8 @@ RULES = book(
         "over_received",
         DETECTOR,
         "Received more than was ordered",
-        "With this receipt, more of an order line has come in than was ordered.",
+        "With this receipt, more of an order line has come in than was ordered; what went back is taken off. It is "
+        "resolved when the surplus goes back.",
         ("purchase_order.lines", "receipt.lines"),
         ("matching.default", "matching.tolerances"),
         "{line}: {percent} more than was ordered came in.",
@@ -71,6 +72,32 @@ RULES = book(
         ("matching.draft_bills",),
         "{line}: it was paid while {percent} of what is billed had not come in.",
         "Ordered and billed 10, received 7, paid: 30.0 % had not come in.",
+    ),
+    Rule(
+        "billed_after_return",
+        DETECTOR,
+        "Billed more than was kept",
+        "A bill came after goods of the order had gone back to the vendor, and with it more of an order line is billed "
+        "than was kept, credit notes taken off. What had not come at all is another matter (billed before the goods "
+        "came), and so are goods that are exchanged: the source does not count their return. It is resolved when a "
+        "credit note or new goods come.",
+        ("purchase_order.lines", "receipt.lines", "receipt.lines.to_refund", "bill.lines"),
+        ("matching.draft_bills",),
+        "{line}: {percent} of what is billed had gone back before.",
+        "Received 10 on Wednesday, three go back that day, billed 10 on Thursday: 30.0 % had gone back.",
+    ),
+    Rule(
+        "return_not_credited",
+        DETECTOR,
+        "Goods went back, and no credit note came",
+        "Billed goods went back to the vendor, and when the grace of the return ended, what is billed, credit notes "
+        "taken off, was still more than was kept. The grace begins when the goods go, and passes in business time. A "
+        "credit note counts for the earliest return; a bill that came after the return is told by itself. It is "
+        "resolved when the credit note comes, or new goods.",
+        ("purchase_order.lines", "receipt.lines", "receipt.lines.to_refund", "bill.lines"),
+        ("matching.refund_grace", "matching.draft_bills", "calendars"),
+        "{line}: {percent} of what went back was not credited when the grace ended.",
+        "Received and billed 10 at 125; four go back, and none is credited within ten business days: at risk are 500.",
     ),
     Rule(
         "unordered_line",

@@ -91,6 +91,7 @@ class Policy:
         self._variants = {company: self._variant(company) for company in document.companies}
         self.handling = {**document.matching.handled(), **document.duties.handled()}
         self.receipt_grace = parse_duration(document.matching.receipt_grace)
+        self.refund_grace = parse_duration(document.matching.refund_grace)
         self._service_levels = {
             name: parse_duration(section.service_level) for name, section in document.exceptions.items()
         }

@@ -40,6 +40,8 @@ RELATED_TYPES: Mapping[str, str] = MappingProxyType(
         "over_received": "receipt",
         "billed_before_receipt": "bill",
         "paid_before_receipt": "bill",
+        "billed_after_return": "bill",
+        "return_not_credited": "receipt",
         "unordered_line": "bill",
         "billed_cancelled_order": "bill",
         "vendor_mismatch": "bill",

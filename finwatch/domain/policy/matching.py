@@ -48,6 +48,10 @@ def _handling() -> dict[str, Handling]:
         "over_received": how("medium", "warehouse", 5, "Return the surplus, or change the order."),
         "billed_before_receipt": how("high", "procurement", 5, "Hold the payment until the goods are received."),
         "paid_before_receipt": how("high", "procurement", 5, "Find out when the goods come; tell the vendor."),
+        "billed_after_return": how(
+            "high", "procurement", 3, "Hold the payment; ask the vendor for a credit note for what went back."
+        ),
+        "return_not_credited": how("medium", "procurement", 5, "Ask the vendor for the credit note, or new goods."),
         "unordered_line": how("medium", "procurement", 5, "Have the line approved, or ask for a credit note."),
         "billed_cancelled_order": how("high", "procurement", 2, "Refuse the bill, or have the purchase approved."),
         "vendor_mismatch": how(
@@ -70,8 +74,8 @@ class MatchingSection(Section, frozen=True):
     source prints them, where the source's own conversions (orders and receipts are told in the product's unit too) do
     not say it. ``alike_taxes``: groups of taxes, by their ids in the source, that may stand for each other (the same
     rate on goods and on services). ``draft_bills``: a draft counts as billed, as in Odoo's own counters.
-    ``receipt_grace``: how long a bill may wait for its receipt, from when it bills. ``handling``: by rule, where it
-    differs from the defaults.
+    ``receipt_grace``: how long a bill may wait for its receipt, from when it bills; ``refund_grace``: how long goods
+    that went back may wait for the credit note. ``handling``: by rule, where it differs from the defaults.
     """
 
     default: Tolerance = field(default_factory=lambda: Tolerance("default"))
@@ -84,6 +88,7 @@ class MatchingSection(Section, frozen=True):
     alike_taxes: list[list[str]] = []
     draft_bills: bool = True
     receipt_grace: str = "2 business days"  # the bill often comes with the goods, and the receipt is recorded after it
+    refund_grace: str = "10 business days"
     handling: dict[str, Handling] = {}
 
     def check(self, path: str) -> None:
@@ -102,6 +107,7 @@ class MatchingSection(Section, frozen=True):
             if len(group) < 2:
                 raise PolicyError(f"{path}.alike_taxes[{i}]", "at least two taxes are alike")
         parse_duration(self.receipt_grace, f"{path}.receipt_grace")
+        parse_duration(self.refund_grace, f"{path}.refund_grace")
         check_handling(self.handling, MATCHING_HANDLING, path)
 
     def tolerance(self, vendor: str | None, product: str | None, category: str | None) -> Tolerance:

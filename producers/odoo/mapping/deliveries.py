@@ -1,4 +1,4 @@
-"""Outgoing stock.picking with its stock.move rows: deliveries, and returns to a vendor."""
+"""Outgoing stock.picking with its stock.move rows: deliveries. Returns to a vendor are receipts (``receipts``)."""
 
 from collections.abc import Sequence
 from typing import Any

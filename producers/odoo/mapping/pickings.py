@@ -1,7 +1,10 @@
-"""stock.picking with its stock.move rows: receipts and deliveries. Internal transfers are no documents."""
+"""stock.picking with its stock.move rows: receipts and deliveries. Internal transfers are no documents.
+
+A return to a vendor is a receipt with a minus: it belongs to the order that it takes from.
+"""
 
 from producers.odoo.mapping.deliveries import delivery, outgoing
-from producers.odoo.mapping.receipts import incoming, receipt
+from producers.odoo.mapping.receipts import incoming, receipt, sent_back, to_vendor
 from producers.odoo.mapping.spec import STAMPS, Child, Document, Fields, Lines, Mapping, Source
 from producers.odoo.values import Row
 
@@ -20,6 +23,7 @@ LINE = Child(
             "state",
             "date",
             "origin_returned_move_id",
+            "to_refund",  # with the stock and accounting apps
             "purchase_line_id",  # only with the purchase app
             "sale_line_id",  # only with the sales app
             "write_date",
@@ -33,6 +37,8 @@ def document(row: Row, lines: Lines, source: Source) -> Document | None:
     moves = lines.get(LINE.model, ())
     if incoming(row, moves, source):
         return receipt(row, moves, source)
+    if to_vendor(row, source):
+        return sent_back(row, moves, source)
     return delivery(row, moves, source) if outgoing(row, moves, source) else None
 
 
@@ -59,4 +65,5 @@ MAPPING = Mapping(
     ),
     children=(LINE,),
     map=document,
+    shape="returns",  # read again where returns to vendors were taken for deliveries
 )

@@ -1,11 +1,11 @@
-"""Incoming stock.picking with its stock.move rows: goods receipts."""
+"""Incoming stock.picking with its stock.move rows: goods receipts; and what goes back, with a minus (adr 23)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from producers.odoo.mapping.flat import flat
 from producers.odoo.mapping.spec import Document, Source, stamps
-from producers.odoo.values import Row, moment, number, ref, ref_name, text
+from producers.odoo.values import Row, flag, moment, number, ref, ref_name, text
 
 
 @flat
@@ -27,11 +27,45 @@ def line(row: Row) -> dict[str, Any]:
     }
 
 
+def again(row: Row) -> dict[str, Any]:
+    """A move that takes an earlier one back: whether the source counts it is told as well."""
+    return {**line(row), "to_refund": flag(row, "to_refund")}
+
+
+def sent(row: Row) -> dict[str, Any]:
+    """A move of goods that go back: quantities with a minus. One that returns no other move is always counted."""
+    found = again(row) if row.get("origin_returned_move_id") else line(row)
+    for name in ("quantity_expected", "quantity_done", "quantity_base"):
+        if found[name]:
+            found[name] = -found[name]
+    return found
+
+
 def incoming(row: Row, moves: Sequence[Row], source: Source) -> bool:
     """Whether a picking receives goods: by its type's code, else by a move that an order line asked for."""
     if source.incoming_types is not None:
         return ref(row, "picking_type_id") in source.incoming_types
     return any(one.get("purchase_line_id") for one in moves)
+
+
+def to_vendor(row: Row, source: Source) -> bool:
+    """Whether a picking sends goods of an order back: one that delivers and comes of a purchase order.
+
+    Odoo returns a receipt by a transfer of the type that the receipts' type names for it, by default the deliveries'.
+    Told by the picking alone: what a document is may not hang on its lines (see ``compared``).
+    """
+    if source.outgoing_types is None:
+        return False
+    return ref(row, "picking_type_id") in source.outgoing_types and bool(row.get("purchase_id"))
+
+
+def sent_back(row: Row, moves: Sequence[Row], source: Source) -> Document:
+    """A return to a vendor: a receipt whose lines are negative."""
+    document = receipt(row, (), source)
+    return_id = ref(row, "return_id")
+    document.body["return_key"] = source.key("receipt", return_id) if return_id else None
+    document.body["lines"] = [sent(one) for one in moves]
+    return document
 
 
 @flat
@@ -51,6 +85,6 @@ def receipt(row: Row, moves: Sequence[Row], source: Source) -> Document:
         "backorder_key": source.key("receipt", backorder_id) if backorder_id else None,
         # Goods received back were delivered before.
         "return_key": source.key("delivery", return_id) if return_id else None,
-        "lines": [line(one) for one in moves],
+        "lines": [again(one) if one.get("origin_returned_move_id") else line(one) for one in moves],
     }
     return Document("receipt", ref(row, "company_id"), body)

@@ -63,6 +63,29 @@ def the_bill(*lines: BillLine, record: str = "20", when: str = "2026-03-05 10:00
     return bill(record, when, lines=list(lines), **body)
 
 
+def back(quantity: int, **fields: Any) -> ReceiptLine:
+    """A line of goods that go back to the vendor, as returns of a receipt are made in Odoo."""
+    less = -quantity * MILLION
+    return ReceiptLine(
+        **{
+            "purchase_line_id": "10",
+            "unit": "Units",
+            "quantity_done": less,
+            "quantity_expected": less,
+            "to_refund": True,
+            **fields,
+        }
+    )
+
+
+def the_return(*lines: ReceiptLine, record: str = "8", when: str = "2026-03-06 10:00", **fields: Any) -> Event:
+    return the_receipt(*lines, record=record, when=when, **fields)
+
+
+def the_credit(*lines: BillLine, record: str = "29", when: str = "2026-03-09 10:00", **fields: Any) -> Event:
+    return the_bill(*lines, record=record, when=when, move_type="in_refund", **fields)
+
+
 def paid(record: str = "20", when: str = "2026-03-06 10:00") -> Event:
     return moved("bill", record, when, "paid", "not_paid", "paid", field="payment_state", actor="9")
 
@@ -153,6 +176,29 @@ EXAMPLES: dict[str, tuple[list[Event], list[str], Decimal | None, str]] = {
         [the_order(ordered(10)), the_receipt(came(7)), the_bill(billed(10)), paid()],
         ["Order line 1: it was paid while 30.0 % of what is billed had not come in."],
         Decimal(375),
+        "open",
+    ),
+    "billed_after_return": (
+        [
+            the_order(ordered(10)),
+            the_receipt(came(10)),
+            the_return(back(3), when="2026-03-04 15:00"),
+            the_bill(billed(10)),
+        ],
+        ["Order line 1: 30.0 % of what is billed had gone back before."],
+        Decimal(375),
+        "open",
+    ),
+    "return_not_credited": (
+        [
+            the_order(ordered(10)),
+            the_receipt(came(10)),
+            the_bill(billed(10)),
+            the_return(back(4)),  # a Friday
+            receipt("99", "2026-03-20 12:00"),
+        ],
+        ["Order line 1: 100.0 % of what went back was not credited when the grace ended."],
+        Decimal(500),
         "open",
     ),
     "unordered_line": (
@@ -475,6 +521,114 @@ def test_a_restart_of_the_documents_stage_keeps_the_clock_of_a_bill() -> None:
     assert told[1:] == [(2, at(GRACE_ENDS))]
 
 
+SENT_BACK = [the_order(ordered(10)), the_receipt(came(10)), the_bill(billed(10)), the_return(back(4))]
+CREDIT_DUE = "2026-03-20 10:00"  # ten business days after that Friday
+
+
+def returned(*events: Event, until: str = "2026-03-30 10:00") -> dict[str, Finding]:
+    """What is said of goods that went back, by rule and document."""
+    told = judged(facts_of(events, until=until)).values()
+    assert {one.rule for one in told} <= {"billed_after_return", "return_not_credited", "over_received"}
+    return {f"{one.rule} {one.document_keys[0][5:]}": one for one in told if one.status != "retracted"}
+
+
+def test_a_return_waits_for_its_credit_note_in_business_time() -> None:
+    assert returned(*SENT_BACK, until="2026-03-20 09:59") == {}
+    open_one = returned(*SENT_BACK, until=CREDIT_DUE)["return_not_credited receipt:8"]
+    assert (open_one.status, open_one.opened_at) == ("open", at(CREDIT_DUE))
+    assert (open_one.amount_at_risk, open_one.currency) == (Decimal(500), "EUR")
+    assert returned(*SENT_BACK, the_credit(billed(4))) == {}, "credited in time"
+    part = returned(*SENT_BACK, the_credit(billed(1)))["return_not_credited receipt:8"]
+    assert part.reasons == ["Order line 1: 75.0 % of what went back was not credited when the grace ended."]
+    late = the_credit(billed(4), when="2026-03-25 10:00")
+    over = returned(*SENT_BACK, late)["return_not_credited receipt:8"]
+    assert (over.status, over.updated_at, over.evidence[-1]) == ("resolved", late.occurred_at, late.event_id)
+    anew = the_receipt(came(4), record="6", when="2026-03-25 10:00")
+    assert [one.status for one in returned(*SENT_BACK, anew).values()] == ["resolved"], "other goods came for them"
+    cancelled = receipt("8", "2026-03-07 10:00", state="cancel", purchase_order_key=ORDER, lines=[back(4)])
+    assert returned(*SENT_BACK, cancelled) == {}, "it did not go after all"
+
+
+def test_a_credit_note_is_for_the_earliest_return() -> None:
+    second = the_return(back(2), record="9", when="2026-03-10 10:00")
+    said = returned(*SENT_BACK, second, the_credit(billed(4), when="2026-03-11 10:00"))
+    assert [(name, one.amount_at_risk) for name, one in said.items()] == [
+        ("return_not_credited receipt:9", Decimal(250))
+    ]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [
+            the_order(ordered(10)),
+            the_receipt(came(10)),
+            the_return(back(4)),
+            the_bill(billed(6), when="2026-03-09 10:00"),
+        ],
+        [*SENT_BACK[:3], the_return(back(4, to_refund=False))],  # they are exchanged: Odoo's own counter stays
+        [
+            *SENT_BACK[:3],
+            the_return(back(4, to_refund=False)),
+            the_receipt(came(4), record="6", when="2026-03-10 10:00"),
+        ],
+        [*SENT_BACK, the_receipt(came(4, to_refund=True), record="6", when="2026-03-10 10:00")],  # the return, returned
+        [*SENT_BACK[:2], the_return(back(4), when="2026-03-04 15:00")],  # nothing is billed
+        [
+            the_order(ordered(6)),
+            the_receipt(came(10)),
+            the_return(back(4), when="2026-03-05 09:00"),
+            the_bill(billed(6)),
+        ],
+        [the_order(ordered(10, quantity_received=None)), the_receipt(came(10)), *SENT_BACK[2:]],
+    ],
+    ids=["billed as kept", "exchanged", "exchange came", "returned again", "not billed", "surplus", "services"],
+)
+def test_returns_that_are_in_order(events: list[Event]) -> None:
+    assert {name: one.status for name, one in returned(*events).items() if one.rule != "over_received"} == {}
+
+
+def test_a_bill_for_what_had_gone_back_is_told_at_once_and_ends_with_the_credit_note() -> None:
+    events = [SENT_BACK[0], SENT_BACK[1], the_return(back(4), when="2026-03-04 15:00"), the_bill(billed(10))]
+    [finding] = returned(*events, until="2026-03-05 10:00").values()
+    assert (finding.rule, finding.status, finding.opened_at) == ("billed_after_return", "open", at("2026-03-05 10:00"))
+    assert finding.amount_at_risk == Decimal(500)
+    [finding] = returned(*events).values()
+    assert finding.rule == "billed_after_return", "the return itself was not billed: one finding is enough"
+    [finding] = returned(*events, the_credit(billed(4))).values()
+    assert (finding.status, finding.updated_at) == ("resolved", at("2026-03-09 10:00"))
+    part = [the_order(ordered(10)), the_receipt(came(6)), the_return(back(2), when="2026-03-04 15:00")]
+    [finding] = [one for one in found([*part, the_bill(billed(10))]) if one.rule == "billed_after_return"]
+    assert finding.amount_at_risk == Decimal(250), "the other four are waited for"
+
+
+def test_a_surplus_that_goes_back_resolves_what_was_received_too_much() -> None:
+    events = [the_order(ordered(10)), the_receipt(came(12)), the_bill(billed(10))]
+    assert [one.status for one in found(events)] == ["open"]
+    [finding] = found([*events, the_return(back(1))])
+    assert finding.status == "open"
+    goes = the_return(back(2))
+    [finding] = found([*events, goes])
+    assert (finding.status, finding.updated_at, finding.evidence[-1]) == ("resolved", goes.occurred_at, goes.event_id)
+    more = the_receipt(came(1), record="6", when="2026-03-09 10:00")
+    assert [(one.document_keys[0], one.status) for one in found([*events, goes, more])] == [
+        ("odoo:receipt:5", "resolved"),
+        ("odoo:receipt:6", "open"),
+    ]
+
+
+def test_goods_that_come_and_go_before_the_bill_are_not_waited_for() -> None:
+    kept = [the_order(ordered(10)), the_receipt(came(10)), the_return(back(4), when="2026-03-04 15:00")]
+    told = judged(facts_of([*kept, the_bill(billed(10)), paid()], until="2026-03-30 10:00")).values()
+    assert {one.rule for one in told} == {"billed_after_return"}
+
+
+def test_whoever_sends_goods_back_did_not_receive_them() -> None:
+    done = moved("receipt", "8", "2026-03-06 10:00", "received", "assigned", "done", actor="9")
+    events = [*SENT_BACK[:3], the_return(back(4)), done, paid()]
+    assert [fact for fact in facts_of(events) if "receive_goods" in (fact.attributes or "")] == []
+
+
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_what_is_found_is_an_exception_with_an_owner_and_a_service_level(rule: str) -> None:
     events = EXAMPLES[rule][0]
@@ -547,7 +701,10 @@ def worlds(draw: st.DrawFn) -> list[Event]:
         minute += draw(st.integers(1, 3000))
         when = f"2026-03-{3 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}"
         amount = draw(st.integers(1, 6))
-        match draw(st.sampled_from(["receipt", "bill", "credit", "again", "paid", "cancel"])):
+        match draw(st.sampled_from(["receipt", "bill", "credit", "again", "paid", "cancel", "return"])):
+            case "return":
+                line = back(amount, to_refund=draw(st.sampled_from([True, True, False])))
+                events.append(the_return(line, record=str(draw(st.integers(8, 9))), when=when))
             case "receipt":
                 events.append(the_receipt(came(amount), record=str(draw(st.integers(5, 7))), when=when))
             case "credit":

@@ -244,6 +244,40 @@ def test_pickings_are_receipts_and_deliveries_by_their_type(server: Captured) ->
     }
 
 
+def test_what_goes_back_to_a_vendor_is_a_receipt_with_a_minus(server: Captured) -> None:
+    mapping = BY_MODEL["stock.picking"]
+    source = replace(server.source, incoming_types=frozenset({"1"}), outgoing_types=frozenset({"2"}))
+    order_line = {"purchase_line_id": [7, "P00001"], "product_uom": [1, "Units"], "product_id": [3, "Steel"]}
+    amounts = {"product_uom_qty": 4.0, "quantity": 3.0, "product_qty": 48.0, "state": "done"}
+    moves = [
+        {"id": 21, **order_line, **amounts, "origin_returned_move_id": [11, "x"], "to_refund": True},
+        {"id": 22, **order_line, **amounts, "origin_returned_move_id": [12, "x"], "to_refund": False},
+        {"id": 23, **order_line, **amounts, "origin_returned_move_id": False, "to_refund": False},
+    ]
+    row = {"id": 9, "name": "WH/OUT/9", "state": "done", "picking_type_id": [2, "Delivery Orders"],
+           "purchase_id": [5, "P00001"], "return_id": [4, "WH/IN/4"], "company_id": [1, "Co"]}  # fmt: skip
+    document = mapping.map(row, {"stock.move": moves}, source)
+    assert document is not None
+    assert document.entity == "receipt"
+    assert document.body["purchase_order_key"] == source.key("purchase_order", "5")
+    assert document.body["return_key"] == source.key("receipt", "4")
+    assert [
+        tuple(line.get(name) for name in ("quantity_done", "quantity_expected", "quantity_base", "to_refund"))
+        for line in document.body["lines"]
+    ] == [(-3, -4, -48, True), (-3, -4, -48, False), (-3, -4, -48, None)]
+    alone = mapping.map(row, {}, source)
+    assert alone is not None and alone.entity == "receipt", "told without its lines"
+    sold = {**row, "purchase_id": False, "sale_id": [6, "S00001"]}
+    delivered = mapping.map(sold, {"stock.move": moves[2:]}, source)
+    assert delivered is not None and delivered.entity == "delivery"
+    received = mapping.map({**row, "picking_type_id": [1, "Receipts"]}, {"stock.move": moves[1:]}, source)
+    assert received is not None
+    assert [(line["quantity_done"], line.get("to_refund")) for line in received.body["lines"]] == [
+        (3, False),
+        (3, None),
+    ]
+
+
 def test_no_account_number_is_in_any_record(server: Captured) -> None:
     numbers = {row["acc_number"] for row in server.rows("res.partner.bank")}
     numbers |= {row["sanitized_acc_number"] for row in server.rows("res.partner.bank")}
