@@ -129,9 +129,11 @@ class Invoice(_Move, frozen=True):
 
 
 class EntryLine(Struct, frozen=True, gc=False):
-    """What is read of a journal entry's line."""
+    """What is read of a journal entry's line; ``amount_currency`` in millionths, as it is stored, debit positive."""
 
     partner_id: str | None = None
+    account_id: str | None = None
+    amount_currency: int | None = None
 
 
 class Entry(_Move, frozen=True):

@@ -59,6 +59,32 @@ def entries(policy: Policy) -> list[Entry]:
     return found
 
 
+def measured(policy: Policy) -> list[Rule]:
+    """Approvals without a time limit: their steps are told and aged like any other, and no finding is made of them."""
+    return [
+        Rule(
+            section.step,
+            APPROVALS,
+            in_words(section.step),
+            f"{in_words(section.step)} of {_document(section.entity)} is measured: who was asked, who decided, how "
+            f"long it took, and how old what is open now is. {_course(section)} It has no time limit under this "
+            f"policy; with `stuck_after` in its section, one that waits longer is a finding (`stuck_{section.step}`).",
+            (section.entity, "transition"),
+            ("approvals", "calendars"),
+            "",
+            "Entered on Monday at nine, decided on Tuesday at nine: a step of "
+            f"{in_words(section.role or section.step).lower()}, approved by whoever decided, of one business day.",
+        )
+        for section in policy.document.approvals
+        if section.stuck_after is None
+    ]
+
+
+def _course(section: ApprovalSection) -> str:
+    ends = ", ".join(f"{name} when {_any(ends)}" for name, ends in section.ends.items())
+    return f"It opens when {_any(section.opens)}; it ends {ends}."
+
+
 def approval_rule(section: ApprovalSection) -> Rule:
     """The rule on steps of one approval that wait too long."""
     return Rule(
@@ -66,10 +92,7 @@ def approval_rule(section: ApprovalSection) -> Rule:
         APPROVALS,
         f"{in_words(section.step)} is stuck",
         f"{in_words(section.step)} of {_document(section.entity)} has waited for more than {section.stuck_after}. "
-        "It opens when "
-        f"{_any(section.opens)}; it ends "
-        + ", ".join(f"{name} when {_any(ends)}" for name, ends in section.ends.items())
-        + ".",
+        f"{_course(section)}",
         (section.entity, "transition"),
         ("approvals", "calendars"),
         section.stuck_reason,

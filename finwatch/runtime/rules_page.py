@@ -3,7 +3,9 @@
 from itertools import groupby
 from pathlib import Path
 
-from finwatch.domain.rulebook import Entry, entries
+from finwatch.domain.findings import APPROVALS
+from finwatch.domain.rulebook import Entry, entries, measured
+from finwatch.domain.rules import Rule
 from finwatch.runtime.policies import packaged_policy
 
 PATH = Path(__file__).parents[2] / "docs" / "rules.md"
@@ -35,6 +37,8 @@ def render() -> str:
         lines.append(f"\n## {title}\n{meaning.capitalize()} (detector `{detector}`)\n")
         for entry in group:
             lines.append(_section(entry))
+        if detector == APPROVALS:
+            lines += [_measured(rule) for rule in measured(policy)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -53,6 +57,18 @@ def _section(entry: Entry) -> str:
         f"| next action | {_cell(entry.next_action)} |\n"
         + (f"| as an exception | to be resolved within {entry.service_level} |\n" if entry.service_level else "")
         + f"| example | {_cell(rule.example)} |\n"
+    )
+
+
+def _measured(rule: Rule) -> str:
+    keys = ", ".join(f"`{key}`" for key in rule.policy_keys)
+    return (
+        f"### {rule.id}\n{rule.meaning}\n\n"
+        "| | |\n|---|---|\n"
+        f"| reads | {', '.join(f'`{name}`' for name in rule.inputs)} |\n"
+        f"| policy | {keys} |\n"
+        f"| title | {rule.title} |\n"
+        f"| example | {_cell(rule.example)} |\n"
     )
 
 

@@ -19,7 +19,7 @@ from finwatch.domain.duties.acts import Act, acts_of
 from finwatch.domain.duties.people import Override, Person, Request
 from finwatch.domain.duties.rules import RULES
 from finwatch.domain.duties.vendors import Account, BankChange, Billing, Block, Payment, Record, Vendor
-from finwatch.domain.events import BankAccount, Event, Feedback, PurchaseOrder, RelationFact, Transition
+from finwatch.domain.events import BankAccount, Entry, Event, Feedback, PurchaseOrder, RelationFact, Transition
 from finwatch.domain.events import Payment as PaymentEvent
 from finwatch.domain.events import Vendor as VendorEvent
 from finwatch.domain.findings import Subject
@@ -132,7 +132,11 @@ class EntryDuties:
         content, subject, section = change.content, change.subject, change.policy.document.duties
         key = f"j:{subject.document_key}"
         row = change.view.get(key, EntryRow)
-        if row is None and (content.partner_id is not None or content.state != "posted"):
+        event = change.event
+        written = 0 if row is None else row.written
+        if section.write_off_accounts and isinstance(event, Entry) and not change.deleted:
+            written = journal.written_off(event.lines, section)
+        if row is None and ((content.partner_id is not None and not written) or content.state != "posted"):
             return
         hands = journal.hands_of(change.facts)
         if row is not None:
@@ -140,7 +144,7 @@ class EntryDuties:
         found = (
             ()
             if change.deleted
-            else journal.by_one_hand(subject.document_key, subject.company_id, content, hands, section)
+            else journal.by_one_hand(subject.document_key, subject.company_id, content, hands, section, written)
         )
         said = {} if row is None else row.said
         changed = settle(
@@ -148,7 +152,7 @@ class EntryDuties:
         )
         if said:
             publish(change.view, subject.source, changed)
-            change.view.put(key, EntryRow(hands, said))
+            change.view.put(key, EntryRow(hands, said, written))
 
 
 class EntryRow(Struct, array_like=True):
@@ -156,6 +160,7 @@ class EntryRow(Struct, array_like=True):
 
     hands: dict[str, Act] = {}
     said: dict[str, Said] = {}
+    written: int = 0  # what it put on write-off accounts, in millionths
 
 
 class VendorFacts:

@@ -12,6 +12,9 @@ from msgspec import Struct
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Said, Verdict
 
+_NAMED = 20
+"""A finding names so many accounts at most: the latest. A number may be that of a collecting bank, with thousands."""
+
 
 class Held(Struct, array_like=True, gc=False):
     """An account record. ``since``: when it got this number; ``firm``: whose it is, ``vat`` with that firm's tax number
@@ -46,18 +49,20 @@ def judge(number: Number, about: str, section: DutiesSection) -> Iterator[Verdic
         return
     _, _, last = held[0]
     reasons = [f"{len(vendors)} vendors are paid to one account."]
+    if len(held) > _NAMED:
+        reasons.append(f"{len(held)} records have its number; the latest {_NAMED} are named.")
     if len({one.person for _, _, one in held}) == 1 and last.person is not None:
         reasons.append("One person made the accounts.")
     yield Verdict(
         "shared_bank_account",
         (about,),
-        [key for _, key, _ in held],
+        [key for _, key, _ in held[:_NAMED]],
         "bank_account",
         last.company_id,
         vendors[1],
         held[0][0],
         reasons,
-        [one.event_id for _, _, one in reversed(held)],
+        [one.event_id for _, _, one in reversed(held[:_NAMED])],
     )
 
 

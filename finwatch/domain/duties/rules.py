@@ -152,9 +152,13 @@ RULES = book(
         "write_off_by_one_hand",
         DETECTOR,
         "One person changed a partner's balance by a journal entry",
-        "As above, and a line of the entry names a partner: a write-off, or a correction of what is owed.",
-        ("entry.lines.partner_id", "entry.created_by", "entry.amount_total", "transition.actor"),
-        ("duties.journal_min_amount", "duties.same_person", "duties.exempt"),
+        "As above, and a line of the entry names a partner: a write-off, or a correction of what is owed. A difference "
+        "that is written off when a payment is registered (Odoo books it as a line of the payment's own entry, which "
+        "is made and posted at once) counts where the policy names the accounts that such differences are booked on, "
+        "with what was written off; without them a payment's entry is not looked at, since its lines do not tell a "
+        "difference from a charge or a tax.",
+        ("entry.lines", "entry.partner_id", "entry.created_by", "entry.amount_total", "transition.actor"),
+        ("duties.write_off_accounts", "duties.journal_min_amount", "duties.same_person", "duties.exempt"),
         "One person made and posted an entry that changes a partner's balance.",
         "A controller writes a vendor's small balance off, and posts the entry as well.",
     ),

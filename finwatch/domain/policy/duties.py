@@ -88,7 +88,8 @@ class DutiesSection(Section, frozen=True):
 
     ``maintenance_days``: who made or changed a vendor or its account has that duty for so many days after.
     ``locks``: the lock dates of a company that count, ``lock_days``: how many days up to a lock date are watched.
-    ``journal_min_amount``: smaller journal entries may be made and posted by one person.
+    ``journal_min_amount``: smaller journal entries may be made and posted by one person, and so much may be written off
+    with a payment. ``write_off_accounts``: ledger accounts, by record id, on which differences of payments are booked.
 
     ``sister_vendors``: vendors, by record id or tax number, that may have one bank account: firms of one group, or
     those that one factor collects for. ``one_vat_one_vendor``: vendor records with one tax number are one vendor.
@@ -122,6 +123,7 @@ class DutiesSection(Section, frozen=True):
     bank_change_days: int = 10
     maintenance_days: int = 30
     journal_min_amount: Decimal = Decimal(0)
+    write_off_accounts: list[str] = []
     locks: tuple[str, ...] = _LOCKS
     lock_days: int = 400
     split_limit: Decimal | None = Decimal(5000)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from finwatch.domain.duties.accounts import Held, Number
+from finwatch.domain.duties.accounts import judge as judge_number
 from finwatch.domain.duties.rules import RULES
 from finwatch.domain.events import BankAccount, EntryLine, Event, LockException, RelationFact
 from finwatch.domain.policy import DutiesSection, Policy, PolicyError, PolicySet
@@ -282,6 +284,41 @@ def test_small_entries_may_be_of_one_hand_and_one_set_back_is_no_more() -> None:
     ]
     back = moved("entry", "30", "2026-03-05 12:00", "reset", "posted", "draft", actor="11")
     assert found([*own_entry(), back, entry("30", "2026-03-05 12:00", created_at=at("2026-03-05 10:00"))]) == []
+
+
+def paid_with_difference(lines: list[EntryLine], **fields: Any) -> list[Event]:
+    """A payment's entry of user 11, as the wizard books it: made and posted at once."""
+    body = {"state": "posted", "partner_id": "7", "lines": lines, "amount_total": Decimal(1000), **fields}
+    return [entry("40", "2026-03-05 10:00", **body)]
+
+
+PAYMENT_LINES = [EntryLine("7", "101", -940_000_000), EntryLine("7", "211", 1_000_000_000)]
+DIFFERENCE = EntryLine("7", "659", -60_000_000)
+
+
+def test_a_difference_that_is_written_off_with_a_payment_is_of_one_hand() -> None:
+    named = under(write_off_accounts=["658", "659"])
+    events = paid_with_difference([*PAYMENT_LINES, DIFFERENCE], amount_total_company=Decimal(500))
+    [finding] = found(events, named)
+    assert (finding.rule, finding.document_keys) == ("write_off_by_one_hand", ["odoo:entry:40"])
+    assert finding.reasons == ["One person made the payment and wrote off a difference with it."]
+    assert (finding.amount_at_risk, finding.currency, finding.company_amount) == (Decimal(60), "EUR", Decimal(30))
+    assert found(events) == [], "no account is named"
+    assert found(paid_with_difference(PAYMENT_LINES), named) == []
+    charge = EntryLine("7", "657", -60_000_000)
+    assert found(paid_with_difference([*PAYMENT_LINES, charge]), named) == [], "a charge of the bank"
+    assert found(events, under(write_off_accounts=["659"], journal_min_amount=Decimal(61))) == []
+    assert found(events, under(write_off_accounts=["659"], exempt=["11"])) == []
+    other = moved("entry", "40", "2026-03-05 10:00", "posted", "draft", "posted", actor="12")
+    drafted = paid_with_difference([*PAYMENT_LINES, DIFFERENCE], state="draft")
+    assert found([*drafted, other, entry("40", "2026-03-05 10:05", **fields_of(events[0]))], named) == []
+    gone = entry("40", "2026-03-06 10:00", op="d", state=None)
+    assert found([*events, gone], named) == []
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """What an entry says beside its header."""
+    return {name: getattr(event, name) for name in ("state", "partner_id", "lines", "amount_total", "created_at")}
 
 
 OPEN, LOCKED = company("2026-03-01 09:00", None), company("2026-03-04 09:00", "2026-02-28")
@@ -557,6 +594,17 @@ def test_an_account_of_two_vendors_is_taken_back_when_it_is_archived_or_correcte
         facts, _ = told([first, second, later])
         [taken_back] = [one for one in judged(facts).values() if one.rule == "shared_bank_account"]
         assert (taken_back.status, taken_back.version) == ("retracted", 2)
+
+
+def test_a_number_of_many_vendors_names_the_latest_and_says_how_many_there_are() -> None:
+    held = {f"a{n:05d}": Held(1, True, n, f"f{n}", None, False, f"p{n}", "1", f"e{n}") for n in range(300)}
+    [verdict] = judge_number(Number(held), "account:odoo:hash", DutiesSection())
+    assert verdict.reasons == [
+        "300 vendors are paid to one account.",
+        "300 records have its number; the latest 20 are named.",
+    ]
+    assert verdict.documents == [f"a{n:05d}" for n in range(299, 279, -1)]
+    assert verdict.evidence == [f"e{n}" for n in range(280, 300)]
 
 
 def test_who_may_have_one_account() -> None:

@@ -11,13 +11,14 @@ import msgspec
 import pytest
 
 from finwatch.domain.records import ExceptionRecord, Finding
-from finwatch.domain.rulebook import Entry, entries
+from finwatch.domain.rulebook import Entry, entries, measured
+from finwatch.domain.rules import Rule
 from finwatch.runtime.policies import packaged_policy
 from finwatch.runtime.rules_page import PATH, render
-from finwatch.runtime.topics import EXCEPTION
+from finwatch.runtime.topics import EXCEPTION, STEP
 from streams.agents.replay import Replay
 from tests.unit.agents import test_duplicates, test_duties, test_orders
-from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, reviewed
+from tests.unit.agents.world import at, bill, day, documents, expense, findings, latest, moved, order, payment, reviewed
 
 # Matching and duties have theirs with their tests: documents that meet are told in the same words there.
 APART = frozenset({"matching", "duties", "duplicates"})
@@ -75,6 +76,15 @@ def _() -> Replay:
 def _() -> Replay:
     asked = reviewed("purchase_order", "1", f"{MONDAY} 09:00", "submitted", "approval_request:1")
     return played("purchase_order", order("1", f"{MONDAY} 08:00"), asked, until="2026-03-12 09:00")
+
+
+@example("approvals/payment_release")
+def _() -> Replay:
+    made = at(f"{MONDAY} 09:00")
+    entered = payment("1", made, created_by="5", created_at=made)
+    released = payment("1", f"{TUESDAY} 09:00", state="in_process", created_by="5", created_at=made)
+    told = moved("payment", "1", f"{TUESDAY} 09:00", "posted", "draft", "in_process")
+    return played("payment", entered, told, released)
 
 
 @example("sla/order_approval")
@@ -211,6 +221,17 @@ def test_a_rule_finds_its_example(name: str) -> None:
         status, owner, record = finding.status, finding.owner, finding  # type: ignore[assignment]
     assert status == "open"
     assert (owner, record.next_action, record.severity) == (entry.owner, entry.next_action, entry.severity)
+
+
+@pytest.mark.parametrize("rule", measured(packaged_policy("default")), ids=lambda rule: rule.id)
+def test_an_approval_without_a_limit_is_measured_as_its_example_says(rule: Rule) -> None:
+    replay = EXAMPLES[f"{rule.detector}/{rule.id}"]()
+    [step] = latest(replay.outputs(STEP), "step_id").values()
+    assert (step.step, step.decision, step.decided_by) == (rule.id, "approved", "8")
+    assert (step.started_at, step.decided_at) == (at(f"{MONDAY} 09:00"), at(f"{TUESDAY} 09:00"))
+    assert step.business_seconds == 8 * 3600, "one business day, Monday to Tuesday"
+    assert step.role is not None and f"a step of {step.role}," in rule.example
+    assert findings(replay) == []
 
 
 @pytest.mark.parametrize("name", sorted(WHOLE_BOOK.keys() - BOOK.keys()))

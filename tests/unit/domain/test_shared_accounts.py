@@ -28,4 +28,7 @@ def test_two_that_looked_apart_are_one_when_a_third_joins_them() -> None:
 
 
 def test_a_number_of_thousands_of_vendors_is_judged() -> None:
-    assert reasons(held(*((str(n), None) for n in range(5000)))) == ["5000 vendors are paid to one account."]
+    assert reasons(held(*((str(n), None) for n in range(5000)))) == [
+        "5000 vendors are paid to one account.",
+        "5000 records have its number; the latest 20 are named.",
+    ]
