@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +51,9 @@ _SHOWN = (
 )
 # A version counts how often it was said, which depends on when deadlines were looked at; what it says must not.
 _COMPARED = tuple(name for name in _SHOWN if name not in ("version", "updated_at"))
+_WORDS = ("title", "reasons", "next_action")
+"""What a later version of finwatch may say in other words; a figure, date or name with a digit in them is a fact."""
+_FACT = re.compile(r"[^\s()\[\]\"',;:]*\d[^\s()\[\]\"',;:]*")
 _STATES = {"state": "state", "payment_state": "payment state"}
 _FIELDS = 4
 """So many names of changed fields are shown of one event."""
@@ -65,7 +69,8 @@ def command(
     """Show why a finding was made, and compute it again from the log.
 
     Rule and policy, the events it rests on with topic, partition and offset, the documents' timeline, every version,
-    and the links into Odoo. If the log gives something else today (another policy, say), it says what differs.
+    and the links into Odoo. If the log gives something else today (another policy, say), it says what differs. The same
+    finding in other words, as a later version of finwatch may put it, is the same finding; both wordings are shown.
 
     Examples: [bold]finwatch explain 3f2a91c07b55[/], [bold]finwatch explain 3f2a91c07b55 --json --embedded ./data[/]
     Exit codes: 0 the log gives the same finding, 1 it does not, or there is no such finding, 69 a server is missing,
@@ -231,17 +236,31 @@ def _recomputed(client: Client, settings: Settings, stored: Mapping[str, Any]) -
         "versions": len(said),
         "same": False,
         "differs": {},
+        "reworded": {},
     }
     if said:
-        again = _as_stored(said[-1])
-        told["differs"] = {
-            name: {"stored": stored[name], "recomputed": again[name]}
-            for name in _COMPARED
-            # What was stored before findings had an amount of the company says nothing of it.
-            if stored[name] != again[name] and not (name == "company_amount" and stored[name] is None)
-        }
+        told |= compared(stored, _as_stored(said[-1]))
         told["same"] = not told["differs"]
     return told
+
+
+def compared(stored: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What differs, and what says the same in other words, by column; each with both values."""
+    found: dict[str, dict[str, Any]] = {"differs": {}, "reworded": {}}
+    for name in _COMPARED:
+        # What was stored before findings had an amount of the company says nothing of it.
+        if stored[name] == again[name] or (name == "company_amount" and stored[name] is None):
+            continue
+        how = "reworded" if name in _WORDS and _facts(stored[name]) == _facts(again[name]) else "differs"
+        found[how][name] = {"stored": stored[name], "recomputed": again[name]}
+    return found
+
+
+def _facts(said: str | Sequence[str]) -> list[str]:
+    """What a title or reasons state beside words: figures, dates, numbers of documents, in no order."""
+    return sorted(
+        fact.rstrip(".") for text in ([said] if isinstance(said, str) else said) for fact in _FACT.findall(text)
+    )
 
 
 def _as_stored(finding: Finding) -> dict[str, Any]:
@@ -298,14 +317,14 @@ def _show(told: Mapping[str, Any]) -> None:
     out.print()
     again = told["recomputed"]
     if again["same"]:
-        out.print(f"[green]computed again from {again['records_read']:,} records of the log: the same[/]")
+        words = ", in other words" if again["reworded"] else ""
+        out.print(f"[green]computed again from {again['records_read']:,} records of the log: the same{words}[/]")
+        if words:
+            out.print("It was worded by another version of finwatch than this one; figures and dates are the same.")
+            _show_both(again["reworded"])
     elif again["differs"]:
         out.print(f"[bold red]computed again from {again['records_read']:,} records of the log: it differs[/]")
-        show_table(
-            "",
-            ("field", "stored", "computed again"),
-            ((name, both["stored"], both["recomputed"]) for name, both in again["differs"].items()),
-        )
+        _show_both(again["differs"])
         if "policy_version" in again["differs"]:
             out.print(
                 "This process has other policies than the one it was made under"
@@ -318,6 +337,11 @@ def _show(told: Mapping[str, Any]) -> None:
             f"[bold red]computed again from {again['records_read']:,} records of the log: there is no such finding[/]"
         )
         out.print(f"It was made under {finding['policy_version']}; this process may have other policies.")
+
+
+def _show_both(fields: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = ((name, both["stored"], both["recomputed"]) for name, both in fields.items())
+    show_table("", ("field", "stored", "computed again"), rows)
 
 
 def _moment(moment: datetime) -> str:

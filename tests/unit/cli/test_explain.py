@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from finwatch.cli.explain import _links, _seen
+from finwatch.cli.explain import _COMPARED, _links, _seen, compared
 
 TIMELINE = [
     {"source_model": "account.move", "record_id": "7"},
@@ -46,3 +47,40 @@ def test_a_state_that_was_read_is_told_in_words(op: str, changed: dict[str, str 
 
 def test_an_event_without_changes_is_told_too() -> None:
     assert _seen("u", "") == "seen"
+
+
+STORED: dict[str, Any] = {
+    **dict.fromkeys(_COMPARED),
+    "title": "duplicate of INV/7 for 260.00 EUR",
+    "reasons": ["same vendor", "references A-17 and A17 within 3 days"],
+    "next_action": "Hold the later one.",
+    "severity": "high",
+    "company_amount": "260.00",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "differs", "reworded"),
+    [
+        ({}, set(), set()),
+        ({"title": "INV/7 was entered twice: 260.00 EUR"}, set(), {"title"}),
+        ({"reasons": ["one vendor", "A-17 and A17 are the same, 3 days apart."]}, set(), {"reasons"}),
+        ({"next_action": "Hold it."}, set(), {"next_action"}),
+        # Other figures are another finding, in whatever words.
+        ({"title": "INV/7 was entered twice: 250.00 EUR"}, {"title"}, set()),
+        ({"reasons": ["one vendor"]}, {"reasons"}, set()),
+        ({"severity": "low", "next_action": "Hold it."}, {"severity"}, {"next_action"}),
+        ({"company_amount": "250.00"}, {"company_amount"}, set()),
+    ],
+)
+def test_other_words_are_told_apart_from_other_facts(
+    changed: dict[str, Any], differs: set[str], reworded: set[str]
+) -> None:
+    found = compared(STORED, STORED | changed)
+    assert (found["differs"].keys(), found["reworded"].keys()) == (differs, reworded)
+    for both in (*found["differs"].values(), *found["reworded"].values()):
+        assert both["stored"] != both["recomputed"]
+
+
+def test_an_amount_that_was_never_stored_does_not_differ() -> None:
+    assert compared(STORED | {"company_amount": None}, STORED) == {"differs": {}, "reworded": {}}
