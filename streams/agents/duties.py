@@ -521,20 +521,21 @@ class VendorActivity:
         vendors.forget(vendor)
         # Only what this fact can change is judged again: a vendor may have thousands of payments.
         touched = vendors.touched(vendor, fact.entity, fact.document_key, was)
-        found = (one for one in vendors.judge(vendor, section, touched) if _there(vendor, one.documents))
-        changed = settle(
-            vendor.said,
-            found,
-            RULES,
-            policy.handling,
-            fact.source,
-            policy.label,
-            fact.occurred_at,
-            touched,
-            within=fact.relation_key,
-            forgotten=vendor.forgotten,
-        )
-        publish(view, fact.source, changed, policy)
+        found = [one for one in vendors.judge(vendor, section, touched) if _there(vendor, one.documents)]
+        if found or vendor.said:
+            changed = settle(
+                vendor.said,
+                found,
+                RULES,
+                policy.handling,
+                fact.source,
+                policy.label,
+                fact.occurred_at,
+                touched,
+                within=fact.relation_key,
+                forgotten=vendor.forgotten,
+            )
+            publish(view, fact.source, changed, policy)
         view.put(fact.relation_key, vendor)
         return True
 

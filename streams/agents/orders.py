@@ -7,8 +7,7 @@ deviation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain as joined
+from collections.abc import Mapping
 from zlib import crc32
 
 import msgspec
@@ -27,7 +26,7 @@ from finwatch.domain.matching.match import match
 from finwatch.domain.matching.rules import RULES as MATCHING_RULES
 from finwatch.domain.policy import Duration, Policy, PolicySet
 from finwatch.domain.records import Kpi, Relation
-from finwatch.domain.verdicts import Verdict, settle
+from finwatch.domain.verdicts import settle
 from finwatch.runtime.topics import RELATION
 from streams.agents.detector import Change
 from streams.agents.publishing import publish, tell
@@ -348,16 +347,13 @@ class OrderChains:
         # Of an order that nobody has seen nothing is said, nor of one that nothing has come of yet.
         if order.said or (order.order is not None and (order.bills or order.receipts)):
             document = policy.document
-            found: Iterable[Verdict] = match(order, document.matching)
+            found = list(match(order, document.matching))
             if order.bills:
-                found = joined(
-                    found,
-                    conflicts.on_chain(order, document.duties),
-                    conflicts.after_the_fact(order, policy.calendar_of(fact.company_id)),
-                )
-            changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
-            if changed:
-                publish(view, fact.source, changed, policy)
+                found.extend(conflicts.on_chain(order, document.duties, policy.calendar_of(fact.company_id)))
+            if found or order.said:
+                changed = settle(order.said, found, RULES, policy.handling, fact.source, policy.label, fact.occurred_at)
+                if changed:
+                    publish(view, fact.source, changed, policy)
         view.put(row_key, order)
         return True
 

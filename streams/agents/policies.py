@@ -92,6 +92,14 @@ class PolicyBook:
         known = self.succession(view, source)
         return self.policy(view, known.hashes[known.current])
 
+    def sole(self, view: View, source: str) -> Policy | None:
+        """The policy of a source that has ever had one only; None for one that has had several, or has others ahead."""
+        known = view.get(f"p:{source}", Succession) or self._begin(view, source)
+        hashes = known.hashes
+        if len(hashes) > 1:
+            return None
+        return self._compiled.get(hashes[0]) or self.policy(view, hashes[0])
+
     def at(self, view: View, source: str, moment: int) -> Policy:
         """The policy in force for a source at a moment of its events' time."""
         known = view.get(f"p:{source}", Succession) or self._begin(view, source)

@@ -51,10 +51,8 @@ class RelationsStage:
             if event.relation in RETIRED:
                 return False
             raise InvalidEvent("invalid_event", "no detector knows this relation")
-        known = self._book.succession(view, event.source)
-        if len(known.hashes) == 1:
-            policy = self._book.policy(view, known.hashes[0])
-        else:
+        policy = self._book.sole(view, event.source)
+        if policy is None:
             moment = event.occurred_at if event.relation == PAIRS else _latest(view, event)
             policy = self._book.at(view, event.source, moment)
         return None if detector.apply(view, event, policy.of_company(event.company_id)) else False

@@ -36,7 +36,6 @@ from finwatch.domain.duplicates.blocks import (
     SHAPE_BLOCK,
     VENDOR,
     names,
-    ordered,
     whole,
 )
 from finwatch.domain.duplicates.evidence import (
@@ -229,7 +228,9 @@ class Book:
         entry.blocks, entry.dismissals, entry.seen_at = now, fact.dismissals, fact.seen_at
         self._keep(entry)
         # 2. Where it stands, and whom it meets there.
-        pairs: set[Group] = {standing.keys for standing in self._groups(entry) if len(standing.keys) == 2}
+        pairs: set[Group] = set()
+        if entry.groups:
+            pairs.update(standing.keys for standing in self._groups(entry) if len(standing.keys) == 2)
         touched: dict[str, str] = {}
         for name in was:
             touched[name] = before
@@ -245,7 +246,7 @@ class Book:
         for note, stands in ((old, False), (bill, fact.present)):
             if note is not None and note.reversed_key is not None:
                 self._credit(note, stands, pairs, touched)
-        for name in dict.fromkeys((*was, *now)):
+        for name in dict.fromkeys((*was, *now)) if was else now:
             if self._side != VENDOR or name.startswith(AMOUNT_BLOCK):
                 pairs.update(self._around(touched[name], name, met.get(name), bill, old))
         # 4. What follows for each pair, and for the splits of each block.
@@ -575,12 +576,13 @@ class Book:
 
     def _of_amount(self, vendor: str | None, cents: int, currency: str | None) -> list[Bill]:
         """A vendor's bills of an amount that nothing has credited, and its orders of that amount."""
-        amount = Decimal(cents) / 100
+        amount = Decimal(cents).scaleb(-2)
         scope = f"{vendor}:"
-        entries = (
-            self._rows.get(self._entry + key, Entry)
-            for key in sorted(self._members(scope, f"{AMOUNT_BLOCK}{vendor}:{whole(amount)}:{currency}"))
-        )
+        place = f"{vendor}:{whole(amount)}:{currency}"
+        billed, placed = self._members(scope, AMOUNT_BLOCK + place), self._members(scope, ORDERED_BLOCK + place)
+        if not billed and not placed:
+            return []
+        entries = (self._rows.get(self._entry + key, Entry) for key in sorted(billed))
         found = [
             entry.bill
             for entry in entries
@@ -590,7 +592,7 @@ class Book:
             and entry.bill.document_type != EXPENSE
             and self._credited_at(entry.bill) is None
         ]
-        for key in sorted(self._members(scope, ordered(vendor, amount, currency))):
+        for key in sorted(placed):
             order = self._rows.get(self._entry + key, Entry)
             if order is not None and order.bill.amount == amount:
                 found.append(structs.replace(order.bill, posted=self._is_billed(order.bill)))

@@ -151,8 +151,8 @@ _AGAIN, _OFTEN = 0.5, 0.6
 """What it says that an amount is usual: at all, and by the logarithm of how often of late."""
 _NEAR = (0.0, "The document dates are days apart.")
 _CLAIMED_NEAR = (1.5, "The document dates are days apart.")
-_CLAIMED_NEAR_USUAL = (0.5, "The document dates are days apart.")
-_USUAL_LATER = -1.5
+_CLAIMED_NEAR_USUAL = (1.0, "The document dates are days apart.")
+_USUAL_LATER = -1.0
 """Of an amount that is billed again and again, a bill of days later is rather the next one, though it came late."""
 _COMPANIES = (-0.5, "They are in different companies.")
 _COMPANIES_TOO = (-2.5, "They are in different companies.")

@@ -33,7 +33,8 @@ class Reference(NamedTuple):
 @lru_cache(maxsize=65_536)
 def reference(printed: str) -> Reference:
     """The forms of a reference: NFKC, case folded, alphanumerics only, confused characters as digits."""
-    folded = normalize("NFKC", printed).casefold()
+    # What is ASCII has no other forms, and most references are.
+    folded = printed.lower() if printed.isascii() else normalize("NFKC", printed).casefold()
     text = folded.translate(_CONFUSED)
     whole = _SEPARATORS.sub("", text)
     zeros = "0" in whole

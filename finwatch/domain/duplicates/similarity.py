@@ -91,12 +91,9 @@ def number(printed: str) -> str:
     A year is passed over when there is another run. Look-alike letters count as digits between digits.
     Empty when there is no digit.
     """
-    runs = [
-        run
-        for word in _WORDS.findall(normalize("NFKC", unlabelled(printed)).casefold())
-        if _DIGITS.search(word)
-        for run in _DIGITS.findall(_INSIDE.sub(lambda found: found[0].translate(_CONFUSED), word))
-    ]
+    text = unlabelled(printed)
+    text = text.lower() if text.isascii() else normalize("NFKC", text).casefold()
+    runs = _DIGITS.findall(_INSIDE.sub(lambda found: found[0].translate(_CONFUSED), text))
     runs = [run for run in runs if len(run) != 4 or int(run) not in _YEARS] or runs
     found = ""
     for run in runs:

@@ -8,10 +8,12 @@ from decimal import Decimal
 from finwatch.domain.calendar import Calendar
 from finwatch.domain.duties.acts import Act
 from finwatch.domain.duties.words import WORDS
-from finwatch.domain.matching.chain import Bill, Chain, Order
+from finwatch.domain.matching.chain import Bill, Chain, Order, Receipt
 from finwatch.domain.matching.units import in_company
 from finwatch.domain.policy.duties import DutiesSection
 from finwatch.domain.verdicts import Verdict
+
+NEVER = 2**63 - 1
 
 
 def on_bill(
@@ -32,15 +34,25 @@ def on_bill(
             yield _conflict([key], company_id, one, other, first, second, amount, currency, company_amount)
 
 
-def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
-    """Conflicts between acts on an order or its receipts, and acts on its bills."""
+def on_chain(chain: Chain, settings: DutiesSection, calendar: Calendar) -> Iterator[Verdict]:
+    """Conflicts between acts on an order or its receipts and acts on its bills; then what came after the fact."""
     order = chain.order
     if order is None or not order.live or not chain.bills:
         return
-    receipts = chain.done_receipts()
-    before = {act.person for acts in (order.acts, *(one.acts for one in receipts)) for act in acts.values()}
-    for bill in chain.counted_bills(drafts=True):
-        if bill.refund or not bill.acts or _small(bill.total, settings):
+    bills = [bill for bill in chain.counted_bills(drafts=True) if not bill.refund]
+    yield from _in_one_hand(order, bills, chain.done_receipts(), settings)
+    if order.state != "cancel":
+        yield from _after_the_fact(order, bills, calendar)
+
+
+def _in_one_hand(
+    order: Order, bills: list[Bill], receipts: list[Receipt], settings: DutiesSection
+) -> Iterator[Verdict]:
+    before = {act.person for act in order.acts.values()}
+    for receipt in receipts:
+        before.update([act.person for act in receipt.acts.values()])
+    for bill in bills:
+        if not bill.acts or _small(bill.total, settings):
             continue
         if not settings.same_person and before.isdisjoint([act.person for act in bill.acts.values()]):
             continue  # nobody had a hand in both: what nearly every bill looks like
@@ -59,17 +71,13 @@ def on_chain(chain: Chain, settings: DutiesSection) -> Iterator[Verdict]:
                     yield _conflict(documents, order.company_id, one, other, act, second, *risk)
 
 
-def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
+def _after_the_fact(order: Order, bills: list[Bill], calendar: Calendar) -> Iterator[Verdict]:
     """Orders that came after their bill, and approvals that came after the payment."""
-    order = chain.order
-    if order is None or not order.live or order.state == "cancel" or not chain.bills:
-        return
     approved = order.acts.get("approve_order")
-    for bill in chain.counted_bills(drafts=True):
-        if bill.refund:
-            continue
-        reason, act = _late(order, approved, bill, calendar)
-        if reason:
+    for bill in bills:
+        late = _late(order, approved, bill, calendar)
+        if late is not None:
+            reason, act = late
             yield Verdict(
                 "order_after_bill",
                 (bill.key, order.key),
@@ -102,17 +110,19 @@ def after_the_fact(chain: Chain, calendar: Calendar) -> Iterator[Verdict]:
             )
 
 
-def _late(order: Order, approved: Act | None, bill: Bill, calendar: Calendar) -> tuple[str, Act]:
-    made = Act("", order.created_at, order.event_id)
-    end = None if bill.date is None else calendar.end_of_day(bill.date)
-    for what, act in (("made", made), ("approved", approved)):
+def _late(order: Order, approved: Act | None, bill: Bill, calendar: Calendar) -> tuple[str, Act] | None:
+    end = NEVER if bill.date is None else calendar.end_of_day(bill.date)
+    last = order.created_at if approved is None else max(order.created_at, approved.at)
+    if last <= bill.at and last < end:
+        return None
+    for what, act in (("made", Act("", order.created_at, order.event_id)), ("approved", approved)):
         if act is None:
             continue
         if act.at > bill.at:
             return f"The order was {what} after the bill had been entered.", act
-        if end is not None and act.at >= end:
+        if act.at >= end:
             return f"The order was {what} after the date on the bill.", act
-    return "", made
+    return None
 
 
 def _conflict(

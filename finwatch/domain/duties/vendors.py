@@ -152,7 +152,9 @@ def touched(
     bill = vendor.bills.get(key)
     named_before = before.account if isinstance(before, Billing) and before.live else None
     named = bill.account if bill is not None and bill.live else None
-    if any(account is not None and not vendor.names(account, key) for account in {named, named_before}):
+    if named is not None and not vendor.names(named, key):
+        return None
+    if named_before is not None and named_before != named and not vendor.names(named_before, key):
         return None
     return {key, *(payment for payment, one in vendor.payments.items() if key in one.bills)}
 
@@ -300,8 +302,8 @@ def _soon_after_change(vendor: Vendor, key: str, payment: Payment, settings: Dut
     account = vendor.accounts.get(payment.account)
     if account is None:
         return
-    changes = [("changed", change) for change in account.changes]
-    if any(other.made < account.made for other in vendor.accounts.values()):
+    changes = [("changed", change) for change in account.changes] if account.changes else []
+    if len(vendor.accounts) > 1 and any(other.made < account.made for other in vendor.accounts.values()):
         changes.append(("added", BankChange(account.made, account.person, account.event_id)))
     window = settings.bank_change_days * DAY
     soon = [(what, c) for what, c in changes if c.at <= payment.at <= c.at + window]

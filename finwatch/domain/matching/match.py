@@ -38,16 +38,27 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
     if order.state == "cancel":
         yield from cancelled_order(order, bills)
         return  # nothing else on it means anything
-    yield from other_vendor(order, bills)
+    # What bills have to have for a rule to say anything: asked once, since most have nothing of it.
+    strange = waited = paid = beside = False
+    for bill in bills:
+        strange = strange or bill.vendor != order.vendor
+        waited = waited or bill.waited != 0
+        paid = paid or "release_payment" in bill.acts
+        beside = beside or bool(bill.extras)
+    if strange:
+        yield from other_vendor(order, bills)
     if not plain:
         yield from prices(order, bills, settings)
         yield from over_billed(order, bills, settings)
         yield from other_taxes(order, bills, settings)
-    yield from billed_before_receipt(order, bills, receipts, settings)
-    yield from paid_before_receipt(order, bills, receipts, settings)
+    if waited:
+        yield from billed_before_receipt(order, bills, receipts, settings)
+    if paid:
+        yield from paid_before_receipt(order, bills, receipts, settings)
     if not plain and went_back(receipts):
         yield from returns(order, bills, receipts, settings)
-    yield from unordered_lines(order, bills, settings)
+    if beside:
+        yield from unordered_lines(order, bills, settings)
 
 
 def is_plain(order: Order, bills: list[Bill], receipts: list[Receipt]) -> bool:

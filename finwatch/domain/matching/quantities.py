@@ -238,8 +238,8 @@ def _missing(
         if compared.unknown == "unit" or compared.quantity <= 0:
             continue
         come = _came(receipts, line, settings)
-        if come is None:
-            continue
+        if come is None or sum([quantity for at, _, quantity, _ in come if at <= until]) >= line.quantity:
+            continue  # it cannot be told, or all that was ordered had come
         upto, credited = _billed_until(order, bills, bill, line, settings)
         short, end = _short(line, upto, come, credited, until)
         if short <= 0:
