@@ -1,10 +1,11 @@
 """The webhook ingress: signed requests a second of one process held to one core, over keep-alive connections.
 
-    python -m benchmarks.webhook [--requests 40000] [--connections 64] [--repeat 3] [--bootstrap HOST:PORT]
+    python -m benchmarks.webhook [--requests 40000] [--connections 64] [--repeat 3] [--kafka | --bootstrap HOST:PORT]
 
 Every request is another event, signed over timestamp, nonce and body, checked, mapped, written as Avro and acknowledged
-by a broker before its answer: 202 for each, or the run fails. Without --bootstrap the broker is the embedded one, in
-the clients' process; with it, the topics must be there (`finwatch topics apply`). The server has a core of its own,
+by a broker before its answer: 202 for each, or the run fails. With --kafka the broker is a real one, started for the
+run (Java, as the tests start it); with --bootstrap one that runs, with the topics (`finwatch topics apply`); without
+either the embedded one, in the clients' process. The server has a core of its own,
 clients and broker another. CPU time is the server process's, librdkafka's threads included.
 """
 
@@ -147,8 +148,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(bootstrap: str, count: int, connections: int, repeat: int) -> None:
-    """Run and print."""
+def measure(bootstrap: str, count: int, connections: int, repeat: int, broker: int | None = None) -> None:
+    """Run and print. `broker`: the process of a broker to keep off the server's core."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         hooks = Path(folder) / "hooks.yaml"
@@ -169,8 +170,9 @@ def measure(bootstrap: str, count: int, connections: int, repeat: int) -> None:
             for thread in Path(f"/proc/{server.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), {cores[0]})
             if len(cores) > 1:
-                for thread in Path("/proc/self/task").iterdir():
-                    os.sched_setaffinity(int(thread.name), set(cores[1:]))
+                for process in ("self", *([str(broker)] if broker is not None else [])):
+                    for thread in Path(f"/proc/{process}/task").iterdir():
+                        os.sched_setaffinity(int(thread.name), set(cores[1:]))
             print(
                 f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {len(cores)} cores"
             )
@@ -195,10 +197,23 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--kafka", action="store_true", help="start a real broker for the run")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         serve()
+    elif given.kafka:
+        from tests.parts.kafka import Kafka
+        from tests.parts.pipeline import new_topics
+
+        with tempfile.TemporaryDirectory() as folder:
+            kafka = Kafka(Path(folder) / "kafka")
+            kafka.start()
+            try:
+                new_topics(kafka.bootstrap, 4)
+                measure(kafka.bootstrap, given.requests, given.connections, given.repeat, kafka.pid)
+            finally:
+                kafka.stop()
     elif given.bootstrap:
         measure(given.bootstrap, given.requests, given.connections, given.repeat)
     else:

@@ -109,6 +109,16 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding("topics", "ok", f"{len(changes)} as they should be")
 
 
+def _webhook(settings: Settings) -> Iterator[Finding]:
+    from producers.webhook.rights import check
+    from producers.webhook.run import hooks_of
+
+    if settings.webhook.hooks is None or settings.embedded is not None:
+        return  # no ingress runs with these settings
+    for name, status, found, what_to_do in check(settings.kafka, hooks_of(settings)):
+        yield Finding(f"webhook {name}", status, found, what_to_do)
+
+
 def _registry(settings: Settings) -> Iterator[Finding]:
     from schemas.catalogue import current
     from schemas.compatibility import published
@@ -164,4 +174,4 @@ def _odoo(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"odoo {name}", status, found, what_to_do)
 
 
-CHECKS: tuple[Check, ...] = (_versions, _policy, _broker, _registry, _store, _odoo)
+CHECKS: tuple[Check, ...] = (_versions, _policy, _broker, _webhook, _registry, _store, _odoo)

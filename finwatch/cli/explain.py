@@ -15,6 +15,8 @@ from finwatch.cli.findings import at_risk
 from finwatch.cli.opening import open_store, refusal
 from finwatch.cli.options import Embedded, Json
 from finwatch.cli.output import Failed, out, show_json, show_mapping, show_table
+from finwatch.domain.reconciled_log import RULE as LOG_RULE
+from finwatch.domain.reconciliation import DETECTOR as RECONCILIATION
 from finwatch.runtime.exits import ExitCode
 
 if TYPE_CHECKING:
@@ -71,10 +73,12 @@ def command(
     Rule and policy, the events it rests on with topic, partition and offset, the documents' timeline, every version,
     and the links into Odoo. If the log gives something else today (another policy, say), it says what differs. The same
     finding in other words, as a later version of finwatch may put it, is the same finding; both wordings are shown.
+    What finwatch reconcile found by comparing Odoo with the store is not made from the log: it says how to compare
+    again.
 
     Examples: [bold]finwatch explain 3f2a91c07b55[/], [bold]finwatch explain 3f2a91c07b55 --json --embedded ./data[/]
-    Exit codes: 0 the log gives the same finding, 1 it does not, or there is no such finding, 69 a server is missing,
-    78 a policy in the log was published by another version of finwatch.
+    Exit codes: 0 the log gives the same finding (or it is not made from the log), 1 it does not, or there is none,
+    69 a server is missing, 78 a policy in the log was published by another version of finwatch.
     """
     from finwatch.runtime.store import STORE_ERRORS
     from streams.stage import UnknownPolicy
@@ -90,7 +94,7 @@ def command(
         show_json(told)
     else:
         _show(told)
-    if not told["recomputed"]["same"]:
+    if told["recomputed"]["same"] is False:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -119,7 +123,9 @@ def explain(client: Client, settings: Settings, wanted: str) -> dict[str, Any]:
         ],
         "timeline": timeline,
         "links": _links(settings.odoo.url, timeline),
-        "recomputed": _recomputed(client, settings, finding),
+        "recomputed": _compared(finding)
+        if finding["detector"] == RECONCILIATION
+        else _recomputed(client, settings, finding),
     }
 
 
@@ -204,11 +210,26 @@ def _links(url: str, timeline: Sequence[Mapping[str, Any]]) -> list[str]:
     if not url:
         return []
     records = dict.fromkeys(
-        (event["source_model"], event["record_id"])
+        # What names a record of a model that a configuration adds begins with the model.
+        (event["source_model"], event["record_id"].removeprefix(f"{event['source_model']}/"))
         for event in timeline
-        if event["source_model"] and "." in event["source_model"]
+        if event["source_model"]
+        and ("." in event["source_model"] or event["record_id"].startswith(f"{event['source_model']}/"))
     )
     return [f"{url.rstrip('/')}/web#id={record}&model={model}&view_type=form" for model, record in records]
+
+
+def _compared(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding of the reconciliation rests on what Odoo held when it was read, which the log does not say."""
+    again = "finwatch reconcile" + (" --log" if finding["rule"] == LOG_RULE else "")
+    return {
+        "records_read": 0,
+        "versions": 0,
+        "same": None,
+        "differs": {},
+        "reworded": {},
+        "not_from_the_log": f"made by comparing Odoo with the store, not from the log; {again} compares them again",
+    }
 
 
 def _recomputed(client: Client, settings: Settings, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,7 +337,9 @@ def _show(told: Mapping[str, Any]) -> None:
     )
     out.print()
     again = told["recomputed"]
-    if again["same"]:
+    if again["same"] is None:
+        out.print(again["not_from_the_log"], soft_wrap=True)
+    elif again["same"]:
         words = ", in other words" if again["reworded"] else ""
         out.print(f"[green]computed again from {again['records_read']:,} records of the log: the same{words}[/]")
         if words:

@@ -12,7 +12,6 @@ import typer
 from finwatch.cli.options import Embedded, Json
 from finwatch.cli.output import Failed, err, out, show_json, show_table
 from finwatch.runtime.exits import ExitCode
-from finwatch.runtime.topics import CUSTOM
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -373,11 +372,8 @@ def _publisher(settings: "Settings", gate: "Gate | None", stop: threading.Event,
 
 
 def _mappings(wanted: list[str] | None, of: "Mappings") -> "tuple[list[Mapping], frozenset[str]]":
-    """The mappings of models and entities by name (all for none), and the entities that are meant.
-
-    Custom records are not compared: the store keeps those of all models under one entity.
-    """
-    compared = [one for one in of if CUSTOM not in one.entities]
+    """The mappings of models and entities by name (all for none), and the entities that are meant."""
+    compared = list(of)
     found: list[Mapping] = []
     entities: set[str] = set()
     for name in wanted or [one.model for one in compared]:
@@ -466,13 +462,13 @@ def _show_log(outcome: "Outcome") -> None:
     ]
     if rows:
         out.print()
-        columns = ("model", "entity", "period", "logged", "store", "in flight", "tracking log")
+        columns = ("model", "entity", "company", "period", "logged", "store", "in flight", "tracking log")
         show_table("", columns, rows, right=("logged", "store", "in flight"), whole=("model", "period"))
 
 
 def _show_ids(outcome: "Outcome") -> None:
     rows = [
-        (key.model, key.period, one.kind, f"{outcome.source}:{one.reference.entity}:{one.reference.record_id}",
+        (key.model, key.period, one.kind, f"{outcome.source}:{one.reference.entity}:{one.reference.name}",
          ", ".join(one.fields))
         for key, group in outcome.groups.items()
         for one in group.differences
@@ -516,7 +512,7 @@ def _as_json(outcome: "Outcome", ids: bool, repaired: Repaired | None) -> dict[s
         if ids:
             row["differences"] = [
                 {
-                    "document_key": f"{outcome.source}:{one.reference.entity}:{one.reference.record_id}",
+                    "document_key": f"{outcome.source}:{one.reference.entity}:{one.reference.name}",
                     "kind": one.kind,
                     "columns": list(one.fields),
                 }

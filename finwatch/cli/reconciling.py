@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from finwatch.domain.reconciled_log import LogComparison, LogGroup, LogKey
+from finwatch.domain.reconciled_log import LogComparison, LogGroup, LogKey, log_findings
 from finwatch.domain.reconciliation import (
     KINDS,
     Awaited,
@@ -60,7 +60,8 @@ class Outcome:
     malformed: int = 0
     seconds: float = 0.0
     log: dict[LogKey, LogGroup] = field(default_factory=dict)
-    """The tracking log's groups; none when it was not compared."""
+    """The tracking log's groups."""
+    log_compared: bool = False
 
     @property
     def groups(self) -> dict[Key, Group]:
@@ -133,7 +134,7 @@ class Reconciler:
         began = self._clock.monotonic()
         of_models = {entity for mapping in mappings for entity in mapping.entities}
         wanted = of_models if entities is None else of_models & entities
-        outcome = Outcome(self._source, at, Scope(wanted, company, period))
+        outcome = Outcome(self._source, at, Scope({mapping.model for mapping in mappings}, wanted, company, period))
         for mapping in mappings:
             if progress is not None:
                 progress(mapping.model)
@@ -144,7 +145,8 @@ class Reconciler:
             comparison = Comparison(mapping.model, before, of_model, contents=mapping.stamped)
             for after, last, mine in self._chunks(mapping, outcome.scope):
                 # 2. The store after the source: what was captured in between is younger, so in flight.
-                theirs = self._in_scope(self._store_side.items(mapping.entities, after, last), outcome.scope)
+                held = self._store_side.items(mapping.model, mapping.entities, after, last)
+                theirs = self._in_scope(held, outcome.scope)
                 # 3. A second look, at both, whatever company and period they are of now.
                 suspects = comparison.suspects(mine, theirs)
                 if suspects:
@@ -177,8 +179,9 @@ class Reconciler:
                 ids = sorted({one.record_id for one in changes})
                 for start in range(0, len(ids), KEYS):
                     chunk = set(ids[start : start + KEYS])
-                    documents, told = self._store_side.logged(entities, chunk, scope.company)
+                    documents, told = self._store_side.logged(name, entities, chunk, scope.company)
                     comparisons[name].add([one for one in changes if one.record_id in chunk], documents, told)
+        outcome.log_compared = True
         outcome.log = {key: group for one in comparisons.values() for key, group in sorted(one.groups.items())}
 
     def requests(self, outcome: Outcome, at: datetime) -> list[SnapshotRequest]:
@@ -210,7 +213,11 @@ class Reconciler:
 
     def new_findings(self, outcome: Outcome, known: Mapping[str, Finding]) -> list[Finding]:
         """Findings that the topic does not have yet."""
-        return findings(self._source, outcome.groups, known, outcome.scope, to_micros(outcome.at))
+        at = to_micros(outcome.at)
+        found = findings(self._source, outcome.groups, known, outcome.scope, at)
+        if outcome.log_compared:
+            found += log_findings(self._source, outcome.log, known, outcome.scope, at)
+        return found
 
     def _still(self, model: Model) -> bool:
         references = [one.reference for one in model.differences()]
@@ -242,7 +249,7 @@ class Reconciler:
                 mine.pop(reference, None)
                 theirs.pop(reference, None)
             mine.update(self._source_side.by_reference(mapping, wanted))
-            theirs.update(self._store_side.by_reference(wanted))
+            theirs.update(self._store_side.by_reference(mapping.model, wanted))
 
     def _chunks(self, mapping: ModelMapping, scope: Scope) -> Iterator[tuple[int, int | None, dict[Reference, Item]]]:
         after, mine = 0, dict[Reference, Item]()

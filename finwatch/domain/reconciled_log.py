@@ -12,6 +12,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from finwatch.domain.identity import deterministic_id
+from finwatch.domain.reconciliation import (
+    DETECTOR,
+    LISTED,
+    OWNER,
+    POLICY,
+    UNDATED,
+    Scope,
+    asked_by,
+    in_words,
+    reference,
+    versions,
+)
+from finwatch.domain.records import Finding
+
+RULE = "store_lacks_logged_changes"
+MESSAGES = 20
+"""Messages of the source that one finding names."""
 KEEP = 100_000
 """Records of one group whose missing changes are kept by id; beyond, they are counted only."""
 
@@ -30,11 +48,20 @@ class Logged(NamedTuple):
         return self.record_id, self.message, self.field
 
 
+class Stored(NamedTuple):
+    """A document as the store has it: `company` empty for none, `event_id` of its state."""
+
+    entity: str
+    company: str
+    event_id: str
+
+
 class LogKey(NamedTuple):
-    """Changes are counted by model, entity and the month in which they were made (`YYYY-MM`)."""
+    """Changes are counted by model, entity, company and the month in which they were made (`YYYY-MM`)."""
 
     model: str
     entity: str
+    company: str
     period: str
 
 
@@ -46,8 +73,12 @@ class LogGroup:
     store: int = 0
     in_flight: int = 0
     missing: int = 0
-    records: set[int] = field(default_factory=set)
-    """Ids of records of which a change is missing."""
+    records: dict[int, str] = field(default_factory=dict)
+    """Ids of records of which a change is missing, each with the id of the event that told its state."""
+    fields: set[str] = field(default_factory=set)
+    """Fields whose changes are missing."""
+    messages: set[str] = field(default_factory=set)
+    """Messages of the source that carry them."""
 
 
 class LogComparison:
@@ -60,16 +91,16 @@ class LogComparison:
         self.groups: dict[LogKey, LogGroup] = {}
 
     def add(
-        self, logged: Iterable[Logged], entities: Mapping[int, str], told: AbstractSet[tuple[int, str, str]]
+        self, logged: Iterable[Logged], documents: Mapping[int, Stored], told: AbstractSet[tuple[int, str, str]]
     ) -> None:
-        """Take in changes of the source. `entities`: of the records whose documents the store has, the others are not
-        counted: their documents are what differs, or they are none. `told`: names of what the store has of these.
+        """Take in changes of the source. `documents`: of the records that the store has, the others are not counted:
+        their documents are what differs, or they are none. `told`: names of what the store has of these.
         """
         for one in logged:
-            entity, period = entities.get(one.record_id), f"{one.at.astimezone(UTC):%Y-%m}"
-            if entity is None or (self._period is not None and period != self._period):
+            document, period = documents.get(one.record_id), f"{one.at.astimezone(UTC):%Y-%m}"
+            if document is None or (self._period is not None and period != self._period):
                 continue
-            group = self.groups.setdefault(LogKey(self._model, entity, period), LogGroup())
+            group = self.groups.setdefault(LogKey(self._model, document.entity, document.company, period), LogGroup())
             if one.at >= self._before:
                 group.in_flight += 1
                 continue
@@ -78,5 +109,69 @@ class LogComparison:
                 group.store += 1
                 continue
             group.missing += 1
+            group.fields.add(one.field)
             if len(group.records) < KEEP:
-                group.records.add(one.record_id)
+                group.records[one.record_id] = document.event_id
+                group.messages.add(one.message.partition(":")[2])
+
+
+def finding_id(source: str, key: LogKey) -> str:
+    """Identity of the finding about one group."""
+    return deterministic_id("finding", DETECTOR, source, "log", *key)
+
+
+def log_findings(
+    source: str, groups: Mapping[LogKey, LogGroup], known: Mapping[str, Finding], scope: Scope, at: int
+) -> list[Finding]:
+    """New versions of findings on the log, of a run that compared it: as `finwatch.domain.reconciliation.findings`.
+
+    `known`: the latest version of each finding of the reconciliation, by id. `at`: epoch microseconds.
+    """
+
+    def looked_at(before: Finding) -> bool:
+        company, period = before.company_id or "", before.level or UNDATED
+        return scope.covers(before.entity, company, period) and any(
+            finding_id(source, LogKey(model, before.entity, company, period)) == before.finding_id
+            for model in scope.models
+        )
+
+    found = [_finding(source, key, group, at) for key, group in groups.items() if group.missing]
+    return versions(found, {one: known[one] for one in known if known[one].rule == RULE}, looked_at, at)
+
+
+def _finding(source: str, key: LogKey, group: LogGroup, at: int) -> Finding:
+    listed = sorted(group.records)[:LISTED]
+    messages = sorted(group.messages, key=lambda one: (len(one), one))
+    more = len(messages) - MESSAGES
+    several, known = group.missing > 1, len(group.records)
+    return Finding(
+        finding_id(source, key),
+        1,
+        "open",
+        DETECTOR,
+        RULE,
+        "high",
+        [f"{source}:{key.entity}:{reference(key.model, key.entity, one).name}" for one in listed],
+        source,
+        key.entity,
+        key.company or None,
+        f"Changes that the source logged are missing in the store: {in_words(key.model, key.entity)}, {key.period}",
+        [
+            f"{group.missing} {'changes' if several else 'change'} of {known} document{'s' if known != 1 else ''} "
+            f"{'are' if several else 'is'} in the source's tracking log and not in the store.",
+            f"What changed: {', '.join(sorted(group.fields))}. Who did it, and when, is not known to any check.",
+            f"Messages of the source: {', '.join(messages[:MESSAGES])}" + (f" and {more} more." if more > 0 else "."),
+        ],
+        [group.records[one] for one in listed if group.records[one]],
+        None,
+        None,
+        None,
+        OWNER,
+        f"finwatch reconcile --log --model {asked_by(key.model, key.entity)} --ids --json names the records; "
+        "--repair captures them again.",
+        POLICY,
+        key.period,
+        None,
+        at,
+        at,
+    )

@@ -25,6 +25,8 @@ DETECTOR = "reconciliation"
 RULE = "store_differs_from_source"
 POLICY = "reconciliation/1"
 OWNER = "finance_controller"
+CUSTOM_RECORD = "custom_record"
+"""The entity of records of all models that a configuration adds: what names one begins with its model."""
 UNDATED = "undated"
 KEEP = 100_000
 """Differences of one model that are kept by id; beyond, they are counted only."""
@@ -54,6 +56,9 @@ NOT_COMPARED = frozenset(
 )
 """Columns that a source changes without the document being changed, so that a difference in them is no drift."""
 
+CUSTOM_FIELDS = "custom"
+"""The column of fields that a configuration adds, as a list of names and values: compared field by field."""
+
 _DATES = {
     "bill": "accounting_date",
     "invoice": "accounting_date",
@@ -63,6 +68,7 @@ _DATES = {
     "purchase_order": "ordered_at",
     "receipt": "scheduled_at",
     "expense_report": "accounting_date",
+    CUSTOM_RECORD: "date",
 }
 _AMOUNTS = ("amount_total", "amount")
 
@@ -90,17 +96,66 @@ def canonical(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {name: canonical(one) for name, one in value.items() if name not in NOT_COMPARED}
+        return {
+            name: canonical(comparable(one) if name == CUSTOM_FIELDS else one)
+            for name, one in value.items()
+            if name not in NOT_COMPARED
+        }
     if isinstance(value, list | tuple):
         return [canonical(one) for one in value]
     return value
 
 
+def comparable(told: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    """Custom fields without the names of other records, which change without the document being changed."""
+    return [one for one in told or () if not str(one["name"]).endswith(".name")]
+
+
+def custom_content(told: Iterable[Mapping[str, Any]] | None, *, whole: bool) -> dict[str, Any]:
+    """Custom fields of a document as columns of their own (`custom.<name>`), so that each is compared by itself.
+
+    `whole`: those of its lines too, as one column: which of them are listed depends on what they hold.
+    """
+    content: dict[str, Any] = {}
+    of_lines = []
+    for one in comparable(told):
+        name = str(one["name"])
+        if name.startswith("lines["):
+            of_lines.append({"name": name, "value": one["value"]})
+        else:
+            content[f"{CUSTOM_FIELDS}.{name}"] = one["value"]
+    return content | {f"{CUSTOM_FIELDS}.lines[]": of_lines} if whole else content
+
+
 class Reference(NamedTuple):
-    """What names a document within one model of one source."""
+    """What names a document within one model of one source.
+
+    `model`: of records of many models under one entity (custom ones), whose names begin with it; else empty.
+    """
 
     entity: str
     record_id: int
+    model: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its id within the entity, as it stands in keys."""
+        return f"{self.model}/{self.record_id}" if self.model else str(self.record_id)
+
+
+def reference(model: str, entity: str, record_id: int) -> Reference:
+    """What names a record of a model as a document."""
+    return Reference(entity, record_id, model if entity == CUSTOM_RECORD else "")
+
+
+def asked_by(model: str, entity: str) -> str:
+    """What `finwatch reconcile --model` is given for documents of an entity."""
+    return model if entity == CUSTOM_RECORD else entity
+
+
+def in_words(model: str, entity: str) -> str:
+    """Documents of an entity, for people."""
+    return model if entity == CUSTOM_RECORD else entity.replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,8 +396,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run compared: these models (with their entities), a company and a period where given."""
+    """What a run compared: these models and these entities of theirs, a company and a period where given."""
 
+    models: AbstractSet[str]
     entities: AbstractSet[str]
     company: str | None = None
     period: str | None = None
@@ -357,6 +413,7 @@ def finding_id(source: str, key: Key) -> str:
     return deterministic_id("finding", DETECTOR, source, *key)
 
 
+_OPEN = ("open", "updated")
 _REASONS = {
     "missing": "{} of the source are missing in the store.",
     "changed": "{} differ in {}.",
@@ -372,24 +429,41 @@ def findings(
     `known`: the latest version of each finding of this detector and source, by id. `at`: epoch microseconds of the
     source when it was read. Nothing is said twice: the same drift gives no new version.
     """
+
+    def looked_at(before: Finding) -> bool:
+        """Whether the run had this finding's group before it: the model is not told by its entity alone."""
+        company, period = before.company_id or "", before.level or UNDATED
+        return scope.covers(before.entity, company, period) and any(
+            finding_id(source, Key(model, before.entity, company, period)) == before.finding_id
+            for model in scope.models
+        )
+
+    found = [_finding(source, finding_id(source, key), key, group, at) for key, group in groups.items() if group.drift]
+    return versions(found, {one: known[one] for one in known if known[one].rule == RULE}, looked_at, at)
+
+
+def versions(
+    found: Iterable[Finding], known: Mapping[str, Finding], looked_at: Callable[[Finding], bool], at: int
+) -> list[Finding]:
+    """What is new of the findings that a run made: opened, updated where they say something else; and those of
+    `known` retracted that were looked at and are not among them. `at`: epoch microseconds.
+    """
     made: list[Finding] = []
-    drifting = {finding_id(source, key): (key, group) for key, group in groups.items() if group.drift}
-    for identity, (key, group) in sorted(drifting.items(), key=lambda one: one[1][0]):
+    again = {one.finding_id: one for one in found}
+    for identity, new in sorted(again.items(), key=lambda one: (one[1].entity, one[1].company_id or "", one[1].level)):
         before = known.get(identity)
-        open_before = before is not None and before.status in ("open", "updated")
-        new = _finding(source, identity, key, group, at)
         if before is not None:
             new.version = before.version + 1
-            if open_before:
+            if before.status in _OPEN:
                 if _said(before) == _said(new):
                     continue
                 new.status, new.opened_at = "updated", before.opened_at
         made.append(new)
-    for identity, before in sorted(known.items()):
-        if identity in drifting or before.status not in ("open", "updated"):
-            continue
-        if scope.covers(before.entity, before.company_id or "", before.level or UNDATED):
-            made.append(_retracted(before, at))
+    made += [
+        _retracted(before, at)
+        for identity, before in sorted(known.items())
+        if identity not in again and before.status in _OPEN and looked_at(before)
+    ]
     return made
 
 
@@ -401,6 +475,7 @@ def _finding(source: str, identity: str, key: Key, group: Group, at: int) -> Fin
             fields = sorted({name for one in group.differences if one.kind == kind for name in one.fields})
             reasons.append(_REASONS[kind].format(number, ", ".join(fields)))
     amount = _at_risk(group)
+    name = asked_by(key.model, key.entity)
     return Finding(
         identity,
         1,
@@ -412,14 +487,14 @@ def _finding(source: str, identity: str, key: Key, group: Group, at: int) -> Fin
         source,
         key.entity,
         key.company or None,
-        f"Store and source differ: {key.entity.replace('_', ' ')}, {key.period}",
+        f"Store and source differ: {in_words(key.model, key.entity)}, {key.period}",
         reasons,
         [one.event_id for one in group.differences[:LISTED] if one.event_id],
         None if amount is None else amount[1],
         None if amount is None else amount[0],
         None,
         OWNER,
-        f"finwatch reconcile --model {key.entity} --ids shows which; --repair captures them again.",
+        f"finwatch reconcile --model {name} --ids shows which; --repair captures them again.",
         POLICY,
         key.period,
         None,
@@ -429,7 +504,7 @@ def _finding(source: str, identity: str, key: Key, group: Group, at: int) -> Fin
 
 
 def _keys(source: str, differences: Sequence[Difference]) -> list[str]:
-    return [f"{source}:{one.reference.entity}:{one.reference.record_id}" for one in differences]
+    return [f"{source}:{one.reference.entity}:{one.reference.name}" for one in differences]
 
 
 def _at_risk(group: Group) -> tuple[str, Decimal] | None:

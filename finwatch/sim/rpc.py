@@ -212,6 +212,8 @@ class Call:
             if field.settings_only and not self.user.settings:
                 continue
             shown = self._attributes(field)
+            if "searchable" in (attributes or ()):  # what was captured of real servers does not say it
+                shown = shown | {"searchable": field.stored or bool(field.related) or name == "display_name"}
             result[name] = {key: shown[key] for key in attributes if key in shown} if attributes else shown
         return result
 

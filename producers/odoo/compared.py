@@ -11,7 +11,15 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from finwatch.domain.reconciled_log import Logged
-from finwatch.domain.reconciliation import NOT_COMPARED, Item, Reference, canonical
+from finwatch.domain.reconciliation import (
+    CUSTOM_FIELDS,
+    NOT_COMPARED,
+    Item,
+    Reference,
+    canonical,
+    custom_content,
+    reference,
+)
 from finwatch.runtime.clock import Clock
 from producers.odoo.errors import Malformed
 from producers.odoo.mapping.spec import Document, Mapping
@@ -140,16 +148,17 @@ class SourceSide:
                 # The capture leaves such a row out and says so; here it shows as missing in the store, if it is.
                 self.malformed += 1
                 continue
-            reference = Reference(document.entity, row["id"])
-            found[reference] = Item(reference, document.company_id or "", self._content(document), written)
+            named = reference(mapping.model, document.entity, row["id"])
+            found[named] = Item(named, document.company_id or "", self._content(document), written)
         return found
 
     def _content(self, document: Document) -> dict[str, Any]:
-        return {
+        content = {
             name: canonical(value)
             for name, value in document.body.items()
-            if name not in NOT_COMPARED and (self._whole or not is_records(name, value))
+            if name not in NOT_COMPARED and name != CUSTOM_FIELDS and (self._whole or not is_records(name, value))
         }
+        return content | custom_content(document.body.get(CUSTOM_FIELDS), whole=self._whole)
 
     def _pace(self, rows: int, began: float) -> None:
         if self._rate > 0:

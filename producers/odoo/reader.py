@@ -250,6 +250,17 @@ class Reader:
         rows = next(self._document_pages(mapping, domain, after), [])
         return self._complete(mapping, rows, with_log) if rows else Batch([])
 
+    def check_searchable(self, model: str, domain: Domain) -> None:
+        """Raises Refused for a domain that names a field which cannot be searched for: Odoo does not refuse such a
+        term, it leaves it out and answers every record.
+        """
+        names = {str(term[0]).partition(".")[0] for term in domain if isinstance(term, list | tuple)}
+        if names:
+            told = self._transport.fields_get(model, ("type", "searchable"), fields=sorted(names))
+            unsearchable = sorted(name for name in names if told.get(name, {}).get("searchable") is False)
+            if unsearchable:
+                raise Refused(f"{', '.join(unsearchable)} of {model} cannot be searched for: Odoo answers every record")
+
     def newest_id(self, model: str) -> int:
         """The largest id that the source has of a model, archived or not; 0 for none."""
         ids = self._transport.search(model, [], limit=1, order="id desc", context={"active_test": False})

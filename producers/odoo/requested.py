@@ -120,6 +120,7 @@ class Requested:
         request = course.request
         domain = list(request.domain) if request.ids is None else [["id", "in", request.ids]]
         if not course.last:
+            self._reader.check_searchable(mapping.model, request.domain)
             newest = self._reader.newest_id(mapping.model)
             last = newest if request.ids is None else max(request.ids, default=0)
             course = msgspec.structs.replace(course, last=last)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from producers.webhook.errors import Refused
-from producers.webhook.transactions import Lane, Outcome, Record
+from producers.webhook.transactions import IDENTITIES, Lane, Outcome, Record
 
 _GATHER_SECONDS = 0.002
 LANES = 2
@@ -53,7 +53,7 @@ class Deliveries:
         self._threads = ThreadPoolExecutor(LANES, "deliveries")
         process = uuid.uuid4().hex
         self._lanes = [
-            Lane(config, f"finwatch.webhook.{process}.{number}", seconds=seconds, stopping=self._stopping)
+            Lane(config, f"{IDENTITIES}{process}.{number}", seconds=seconds, stopping=self._stopping)
             for number in range(LANES)
         ]
         self._idle: list[Lane] = []

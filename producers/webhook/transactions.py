@@ -17,6 +17,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from finwatch.runtime.publisher import FIXED
 
+IDENTITIES = "finwatch.webhook."
+"""What transactional ids of ingresses begin with, for the access lists of a broker."""
 _ANSWER_SECONDS = 1.0
 _PAUSE_SECONDS = 0.25
 _OPEN_SECONDS = 10.0

@@ -11,36 +11,52 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from finwatch.domain.reconciliation import DETECTOR, NOT_COMPARED, Item, Reference, canonical
+from finwatch.domain.reconciled_log import Stored
+from finwatch.domain.reconciliation import (
+    CUSTOM_FIELDS,
+    DETECTOR,
+    NOT_COMPARED,
+    Item,
+    Reference,
+    canonical,
+    comparable,
+    custom_content,
+    reference,
+)
 from finwatch.domain.records import Finding
 from finwatch.runtime.clock import from_micros
-from finwatch.runtime.topics import entity_record, entity_topic
+from finwatch.runtime.topics import CUSTOM, entity_record, entity_topic
 from schemas.registry import newest
 from schemas.tree import Node, tree
 
+# The number in a record's id: that of a custom record stands behind its model (`x_loan/3`). Other ids, as those of what
+# other systems push, are no numbers, and none of the capture's.
 _STATES = """
-    SELECT entity, toUInt64(record_id), company_id, payload, event_id,
+    WITH toUInt64OrZero(substring(record_id, length({prefix:String}) + 1)) AS number
+    SELECT entity, number, company_id, payload, event_id,
            toUnixTimestamp64Micro(ifNull(source_write_date, occurred_at))
     FROM documents
     WHERE source = {source:String} AND entity IN {entities:Array(String)} AND NOT deleted AND NOT transitions_only
-      AND toUInt64OrZero(record_id) > 0
+      AND startsWith(record_id, {prefix:String}) AND number > 0
 """
-_RANGE = " AND toUInt64OrZero(record_id) > {after:UInt64} AND toUInt64OrZero(record_id) <= {last:UInt64}"
-_REST = " AND toUInt64OrZero(record_id) > {after:UInt64}"
+_RANGE = " AND number > {after:UInt64} AND number <= {last:UInt64}"
+_REST = " AND number > {after:UInt64}"
 _KEYS = " AND document_key IN {keys:Array(String)}"
 _DELETED = """
-    SELECT entity, toUInt64(record_id) FROM documents
+    SELECT document_key FROM documents
     WHERE source = {source:String} AND entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
       AND deleted
 """
 _DOCUMENTS = """
-    SELECT toUInt64(record_id), entity FROM documents
+    SELECT toUInt64OrZero(substring(record_id, length({prefix:String}) + 1)), entity, ifNull(company_id, ''), event_id
+    FROM documents
     WHERE entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
       AND NOT deleted AND NOT transitions_only
 """
 _OF_COMPANY = " AND ifNull(company_id, '') = {company:String}"
 _TOLD = """
-    SELECT DISTINCT toUInt64(record_id), transaction_hint, field FROM events
+    SELECT DISTINCT toUInt64OrZero(substring(record_id, length({prefix:String}) + 1)), transaction_hint, field
+    FROM events
     WHERE entity IN {entities:Array(String)} AND document_key IN {keys:Array(String)}
       AND startsWith(ifNull(transaction_hint, ''), 'message:') AND field IS NOT NULL
 """
@@ -60,7 +76,7 @@ _FINDINGS = """
 
 
 class StoreSide:
-    """Reads one source's documents from the store. One object for one thread, as its client is.
+    """Reads one source's documents from the store, a model at a time. One object for one thread, as its client is.
 
     `whole` False leaves lists of records (lines) out of the contents.
     """
@@ -70,16 +86,15 @@ class StoreSide:
         self._source = source
         self._whole = whole
 
-    def items(self, entities: Iterable[str], after: int, last: int | None) -> dict[Reference, Item]:
-        """Documents with ids above `after` and up to `last` (None: to the end)."""
+    def items(self, model: str, entities: Iterable[str], after: int, last: int | None) -> dict[Reference, Item]:
+        """Documents of a model with ids above `after` and up to `last` (None: to the end)."""
         limits = {"after": after} if last is None else {"after": after, "last": last}
-        return self._read(entities, _REST if last is None else _RANGE, limits)
+        return self._read(model, entities, _REST if last is None else _RANGE, limits)
 
-    def by_reference(self, references: Iterable[Reference]) -> dict[Reference, Item]:
-        """Given documents; those that the store does not have are not in it."""
+    def by_reference(self, model: str, references: Iterable[Reference]) -> dict[Reference, Item]:
+        """Given documents of a model; those that the store does not have are not in it."""
         wanted = list(references)
-        keys = [f"{self._source}:{one.entity}:{one.record_id}" for one in wanted]
-        return self._read({one.entity for one in wanted}, _KEYS, {"keys": keys})
+        return self._read(model, {one.entity for one in wanted}, _KEYS, {"keys": self._keys(wanted)})
 
     def deleted(self, references: Iterable[Reference]) -> set[Reference]:
         """Which of these documents the store holds for deleted."""
@@ -87,22 +102,23 @@ class StoreSide:
         parameters = {
             "source": self._source,
             "entities": sorted({one.entity for one in wanted}),
-            "keys": [f"{self._source}:{one.entity}:{one.record_id}" for one in wanted],
+            "keys": self._keys(wanted),
         }
-        rows = self._client.query(_DELETED, parameters=parameters).result_rows
-        return {Reference(entity, int(record_id)) for entity, record_id in rows}
+        told = {str(row[0]) for row in self._client.query(_DELETED, parameters=parameters).result_rows}
+        return {one for one, key in zip(wanted, self._keys(wanted), strict=True) if key in told}
 
     def logged(
-        self, entities: Iterable[str], record_ids: Iterable[int], company: str | None = None
-    ) -> tuple[dict[int, str], set[tuple[int, str, str]]]:
-        """Of these records: (entities of the documents that the store has, names of their changes that it has).
+        self, model: str, entities: Iterable[str], record_ids: Iterable[int], company: str | None = None
+    ) -> tuple[dict[int, Stored], set[tuple[int, str, str]]]:
+        """Of these records of a model: (the documents that the store has, names of their changes that it has).
 
         Names are those of `finwatch.domain.reconciled_log.Logged`. `company`: only documents of it.
         """
         wanted, of = list(record_ids), sorted(entities)
         parameters: dict[str, Any] = {
             "entities": of,
-            "keys": [f"{self._source}:{one}:{number}" for one in of for number in wanted],
+            "keys": self._keys(reference(model, one, number) for one in of for number in wanted),
+            "prefix": _prefix(model, of),
         }
         if company is not None:
             parameters["company"] = company
@@ -110,7 +126,7 @@ class StoreSide:
         documents = self._client.query(which, parameters=parameters).result_rows
         told = self._client.query(_TOLD, parameters=parameters).result_rows
         return (
-            {int(number): entity for number, entity in documents},
+            {int(number): Stored(entity, company_of, event) for number, entity, company_of, event in documents},
             {(int(number), hint, field) for number, hint, field in told},
         )
 
@@ -130,26 +146,40 @@ class StoreSide:
             found[finding.finding_id] = finding
         return found
 
-    def _read(self, entities: Iterable[str], which: str, parameters: Mapping[str, Any]) -> dict[Reference, Item]:
+    def _keys(self, references: Iterable[Reference]) -> list[str]:
+        return [f"{self._source}:{one.entity}:{one.name}" for one in references]
+
+    def _read(
+        self, model: str, entities: Iterable[str], which: str, parameters: Mapping[str, Any]
+    ) -> dict[Reference, Item]:
         found: dict[Reference, Item] = {}
-        given = {"source": self._source, "entities": sorted(entities), **parameters}
+        of = sorted(entities)
+        given = {"source": self._source, "entities": of, "prefix": _prefix(model, of), **parameters}
         for entity, record_id, company, payload, event_id, written in self._client.query(
             _STATES + which, parameters=given
         ).result_rows:
-            reference = Reference(entity, int(record_id))
+            named = reference(model, entity, int(record_id))
             content = self._content(entity, payload)
-            found[reference] = Item(reference, company or "", content, from_micros(int(written)), event_id)
+            found[named] = Item(named, company or "", content, from_micros(int(written)), event_id)
         return found
 
     def _content(self, entity: str, payload: str) -> dict[str, Any]:
         columns = _columns(entity)
-        content = {}
+        content: dict[str, Any] = {}
         for name, value in json.loads(payload).items():
             node = columns.get(name)
+            if name == CUSTOM_FIELDS:
+                content |= custom_content(value, whole=self._whole)
+                continue
             if name in NOT_COMPARED or (not self._whole and node is not None and _records(node)):
                 continue
             content[name] = _canonical(value, node)
         return content
+
+
+def _prefix(model: str, entities: Iterable[str]) -> str:
+    """What the ids of a model's records begin with in the store."""
+    return f"{model}/" if CUSTOM in entities else ""
 
 
 @cache
@@ -171,7 +201,11 @@ def _canonical(value: Any, node: Node | None) -> Any:
         assert node.item is not None
         inner = {column.name: column.type for column in node.item.columns}
         return [
-            {name: _canonical(one, inner.get(name)) for name, one in row.items() if name not in NOT_COMPARED}
+            {
+                name: comparable(one) if name == CUSTOM_FIELDS else _canonical(one, inner.get(name))
+                for name, one in row.items()
+                if name not in NOT_COMPARED
+            }
             for row in value
         ]
     return value

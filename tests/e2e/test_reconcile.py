@@ -250,10 +250,22 @@ def test_what_the_tracking_log_says_and_the_store_lacks_is_found_and_comes_back(
     ).result_rows
     lost = f"document_key = '{key}' AND transaction_hint = '{hint}'"
     client.command(f"ALTER TABLE event_log DELETE WHERE {lost} SETTINGS mutations_sync=2")
-    found = reconcile(commands, "--log", "--model", "purchase_order", code=ExitCode.DRIFT)
+    found = reconcile(commands, "--log", "--model", "purchase_order", "--publish", code=ExitCode.DRIFT)
     assert found["drift"] == 0 and found["log_missing"] >= 1
     [group] = [one for one in found["log"] if one["missing"]]
     assert group["records"] == [int(key.rpartition(":")[2])]
-    assert not reconcile(commands, "--model", "purchase_order")["log"]  # not asked for, not read
-    assert reconcile(commands, "--log", "--model", "purchase_order", "--repair")["equal"]
+    # It is a finding, with what to look at, and honest about the log not being what it was made from.
+    wait_stored(commands)
+    rule = "rule = 'store_lacks_logged_changes'"
+    about = client.query(f"SELECT finding_id, status, document_keys, owner FROM findings WHERE {rule}").result_rows
+    [(finding, status, keys, owner)] = about
+    assert (status, list(keys)) == ("open", [key]) and owner
+    told = json.loads(commands.run("explain", finding, "--json").out.read_text())
+    assert "reconcile --log" in told["recomputed"]["not_from_the_log"]
+    assert told["evidence"] and {one["document_key"] for one in told["evidence"]} == {key}
+    # Not asked for: not read, and nothing said of it is taken back.
+    assert not reconcile(commands, "--model", "purchase_order", "--publish")["log"]
+    assert reconcile(commands, "--log", "--model", "purchase_order", "--repair", "--publish")["equal"]
+    wait_stored(commands)
+    assert client.query(f"SELECT status, version FROM findings WHERE {rule}").result_rows == [("retracted", 2)]
     assert client.query(f"SELECT count() FROM events WHERE {lost}").result_rows[0][0] == found["log_missing"]

@@ -51,9 +51,12 @@ class Kafka(Server):
 
     Records of up to 16 MB are accepted. Topics are never created automatically: `topic()` makes one
     with a name no other test has.
+
+    `users`: passwords by name. Then there is a second address, `secured`, at which they log in (SASL PLAIN) and may do
+    what access lists say and nothing else; whoever comes by `bootstrap` may do everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, users: Mapping[str, str] | None = None) -> None:
         self._jars = fetch_jars()
         self._port, controller = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self._port}"
@@ -83,6 +86,20 @@ class Kafka(Server):
             "share.coordinator.state.topic.min.isr": "1",
             "log.cleaner.backoff.ms": "1000",
         }
+        if users:
+            self.secured = f"127.0.0.1:{free_port()}"
+            for listeners in ("listeners", "advertised.listeners"):
+                settings[listeners] += f",SASL_PLAINTEXT://{self.secured}"
+            known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+            module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+            settings |= {
+                "listener.security.protocol.map": settings["listener.security.protocol.map"]
+                + ",SASL_PLAINTEXT:SASL_PLAINTEXT",
+                "sasl.enabled.mechanisms": "PLAIN",
+                "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{module} required {known};",
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": "User:ANONYMOUS",
+            }
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         self._java = [
             program("java", why=_WHY),

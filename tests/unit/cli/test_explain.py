@@ -22,6 +22,11 @@ def test_each_record_has_one_link_however_often_it_was_told() -> None:
     assert links == ["https://erp.example.com/web#id=7&model=account.move&view_type=form"]
 
 
+def test_a_record_of_a_configured_model_has_a_link() -> None:
+    links = _links("https://erp.example.com", [{"source_model": "x_loan", "record_id": "x_loan/3"}])
+    assert links == ["https://erp.example.com/web#id=3&model=x_loan&view_type=form"]
+
+
 def test_without_an_address_there_is_no_link() -> None:
     assert _links("", TIMELINE) == []
 

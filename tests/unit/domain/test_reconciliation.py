@@ -77,7 +77,7 @@ def test_equal_sides_are_silent(documents: dict[Reference, Item]) -> None:
     assert sum(totals(groups.values()).values()) == 0
     assert all(group.equal and not group.differences for group in groups.values())
     assert sum(group.source.count for group in groups.values()) == len(documents)
-    assert findings("odoo", groups, {}, Scope({"bill", "invoice"}), 1) == []
+    assert findings("odoo", groups, {}, Scope({"account.move"}, {"bill", "invoice"}), 1) == []
 
 
 @given(sides, sides)
@@ -226,7 +226,7 @@ def life(*rounds: tuple[dict[Reference, Item], dict[Reference, Item]]) -> list[F
     made: list[Finding] = []
     for number, (source, store) in enumerate(rounds, 1):
         known = {one.finding_id: one for one in made}
-        made += findings("odoo", compared(source, store), known, Scope({"bill"}), number)
+        made += findings("odoo", compared(source, store), known, Scope({"account.move"}, {"bill"}), number)
     return made
 
 
@@ -264,10 +264,16 @@ def test_what_a_run_did_not_look_at_is_not_retracted() -> None:
     [opened] = life((both, {}))
     known = {opened.finding_id: opened}
     agreed = compared(both, both)
-    for scope in (Scope({"payment"}), Scope({"bill"}, company="2"), Scope({"bill"}, period="2026-11")):
+    for scope in (
+        Scope({"account.move"}, {"payment"}),
+        Scope({"account.move"}, {"bill"}, company="2"),
+        Scope({"account.move"}, {"bill"}, period="2026-11"),
+    ):
         assert findings("odoo", agreed, known, scope, 2) == []
     # Gone from both sides altogether: the group is not even there, and the drift is gone all the same.
-    assert [one.status for one in findings("odoo", {}, known, Scope({"bill"}, "1", "2026-10"), 2)] == ["retracted"]
+    assert [
+        one.status for one in findings("odoo", {}, known, Scope({"account.move"}, {"bill"}, "1", "2026-10"), 2)
+    ] == ["retracted"]
 
 
 def test_a_whole_table_missing_is_counted_in_full_and_listed_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,3 +281,54 @@ def test_a_whole_table_missing_is_counted_in_full_and_listed_up_to_a_limit(monke
     [group] = compared(side(*(item(number) for number in range(1, 11))), {}).values()
     assert group.drift == 10 and len(group.differences) == 3
     assert group.equal is False
+
+
+# -- records of models that a configuration adds
+
+
+def loan(number: int, model: str = "x_loan", **content: Any) -> Item:
+    """A custom record of October."""
+    own = {"date": "2026-10-05", "currency": "EUR", "amount": "10.000000", "model": model}
+    return Item(Reference("custom_record", number, model), "1", own | content, NOW, f"event-{model}-{number}")
+
+
+def loans(model: str, source: dict[Reference, Item], store: dict[Reference, Item]) -> dict[Key, Group]:
+    comparison = Comparison(model, None)
+    comparison.add(source, store)
+    return comparison.groups
+
+
+def test_custom_records_are_counted_summed_and_named_by_their_model() -> None:
+    groups = loans("x_loan", side(loan(3), loan(4)), side(loan(3, amount="9.000000")))
+    assert set(groups) == {Key("x_loan", "custom_record", "1", "2026-10")}
+    [group] = groups.values()
+    assert group.source.sums == {"EUR": Decimal(20)} and group.store.sums == {"EUR": Decimal(9)}
+    scope = Scope({"x_loan"}, {"custom_record"})
+    [made] = findings("odoo", groups, {}, scope, 1)
+    assert made.document_keys == ["odoo:custom_record:x_loan/3", "odoo:custom_record:x_loan/4"]
+    assert "x_loan" in made.title and "--model x_loan" in made.next_action
+
+
+def test_a_run_over_one_custom_model_takes_back_nothing_of_another() -> None:
+    drifting = loans("x_loan", side(loan(3)), {}) | loans("x_asset", side(loan(3, "x_asset")), {})
+    both = Scope({"x_loan", "x_asset"}, {"custom_record"})
+    known = {one.finding_id: one for one in findings("odoo", drifting, {}, both, 1)}
+    assert len(known) == 2
+    equal = loans("x_loan", side(loan(3)), side(loan(3)))
+    [taken_back] = findings("odoo", equal, known, Scope({"x_loan"}, {"custom_record"}), 2)
+    assert taken_back.status == "retracted" and taken_back.document_keys == ["odoo:custom_record:x_loan/3"]
+
+
+def test_custom_fields_are_columns_without_the_names_of_other_records() -> None:
+    told = [
+        {"name": "cost_center", "value": "7"},
+        {"name": "cost_center.name", "value": "North"},
+        {"name": "lines[4].due", "value": "2027-01-31"},
+        {"name": "retention.currency", "value": "EUR"},
+    ]
+    own = {"custom.cost_center": "7", "custom.retention.currency": "EUR"}
+    assert reconciliation.custom_content(told, whole=False) == own
+    of_lines = {"custom.lines[]": [{"name": "lines[4].due", "value": "2027-01-31"}]}
+    assert reconciliation.custom_content(told, whole=True) == own | of_lines
+    assert reconciliation.custom_content(None, whole=True) == {"custom.lines[]": []}
+    assert canonical([{"line_id": "4", "custom": told[:2]}]) == [{"line_id": "4", "custom": told[:1]}]

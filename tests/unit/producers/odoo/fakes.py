@@ -41,6 +41,7 @@ class FakeOdoo:
         self.now = now
         self.fields = dict(fields or {"res.partner": PARTNER_FIELDS})
         self.types: dict[tuple[str, str], str] = {}
+        self.unsearchable: set[tuple[str, str]] = set()
         self.tables: dict[str, dict[int, Row]] = {model: {} for model in self.fields}
         self.stamps: dict[tuple[str, int], datetime] = {}
         self.failures: dict[str, Exception] = {}
@@ -106,7 +107,13 @@ class FakeOdoo:
         self._may_fail(model)
         if model not in self.fields:
             raise UnknownModel(f"fields_get on {model}")
-        return {name: {"type": self.types.get((model, name), "char")} for name in self.fields[model]}
+        return {
+            name: {
+                "type": self.types.get((model, name), "char"),
+                "searchable": (model, name) not in self.unsearchable,
+            }
+            for name in self.fields[model]
+        }
 
     def may(self, model: str, operation: str) -> bool:
         """Reading only."""

@@ -201,6 +201,19 @@ def test_what_cannot_be_read_as_asked_is_dropped_and_the_model_goes_on() -> None
     assert names(broker) == visible(odoo)
 
 
+def test_a_domain_that_odoo_would_leave_out_reads_nothing() -> None:
+    """Odoo does not refuse a term on a field that cannot be searched for: it answers every record."""
+    odoo, broker, _, subject = started()
+    odoo.unsearchable.add((MODEL, "name"))
+    before = len(broker.records())
+    asked = [request(domain=["|", ["active", "=", True], ["name", "=", "P1"]]), request("r2", domain=[["id", "=", 1]])]
+    subject.take_requests(asked, [], 1)
+    assert subject.work_requests()
+    assert len(broker.records()) == before
+    work_off(subject)
+    assert [one["name"] for one in states(broker)[3:]] == ["P1"]
+
+
 def deletions(broker: FakeBroker) -> list[tuple[str, str, str]]:
     return [(one["record_id"], one["op"], one["event_id"]) for one in states(broker) if one["op"] == "d"]
 
