@@ -98,10 +98,10 @@ def search(
     else:
         candidates = table.ids
     keys = parse_order(db, model, order or table.model.order)
-    if keys == [("id", False)]:
+    if [name for name, _ in keys] == ["id"]:  # the table's own order, from either end
         found: list[int] = []
         wanted = (offset + limit) if limit else None
-        for record_id in candidates:
+        for record_id in reversed(candidates) if keys[0][1] else candidates:
             if matches(rows[record_id]):
                 found.append(record_id)
                 if len(found) == wanted:

@@ -498,8 +498,11 @@ class Reader:
 
 def _add_children(batch: Batch, child: Child, lines: list[Row]) -> None:
     """Lines to their documents."""
+    name, documents = child.parent, batch.lines
     for line in lines:
-        of_parent = batch.lines.get(ref_id(line, child.parent) or 0)
+        parent: Any = line.get(name)
+        written_out = parent.__class__ is list and parent and parent[0].__class__ is int
+        of_parent = documents.get(parent[0] if written_out else ref_id(line, name) or 0)
         if of_parent is not None:
             of_parent.setdefault(child.model, []).append(line)
 

@@ -130,6 +130,9 @@ def test_order_by_write_date_uses_the_hidden_microseconds() -> None:
     assert search(db, "account.move", [], order="write_date,id") == [70, 35]
     assert search(db, "account.move", [], order="write_date desc, id") == [35, 70]
     assert search(db, "account.move", [], order="id", limit=1, offset=1) == [70]
+    assert search(db, "account.move", [], order="id desc") == [70, 35]
+    assert search(db, "account.move", [("id", ">", 35)], order="id desc", limit=1) == [70]
+    assert search(db, "account.move", [], order="id DESC", limit=1, offset=1) == [35]
     for order in ("nothing", "id; drop table"):
         with pytest.raises(OdooError):
             search(db, "account.move", [], order=order)
