@@ -110,12 +110,15 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _webhook(settings: Settings) -> Iterator[Finding]:
+    from finwatch.runtime import admin
     from producers.webhook.rights import check
     from producers.webhook.run import hooks_of
 
     if settings.webhook.hooks is None or settings.embedded is not None:
         return  # no ingress runs with these settings
-    for name, status, found, what_to_do in check(settings.kafka, hooks_of(settings)):
+    hooks = hooks_of(settings)
+    admin.cluster_topics(admin.admin_client(settings.kafka), settings.kafka.bootstrap, timeout=5)  # it answers
+    for name, status, found, what_to_do in check(settings.kafka, hooks):
         yield Finding(f"webhook {name}", status, found, what_to_do)
 
 
