@@ -106,13 +106,15 @@ def state_event(
     written_at: datetime,
     seen: Sighting,
     changes: Sequence[Mapping[str, Any]] = (),
-    returned: int = 0,
+    returned: int | str = 0,
+    turn: int = 0,
 ) -> Event:
     """The state of a document after an event. `changes`: what it changed, where that is known.
 
     Its id covers the content and when it was written: a later return to an earlier content is a new event, a second
-    read of the same one is not. `returned`: how often it was told as deleted before. The source knows no stamp of its
-    coming back, so that is when it was seen: its own stamp would be older than the deletion.
+    read of the same one is not. `turn`: how often it said something else as of `written_at` before, where no stamp
+    tells them apart. `returned`: how often it was told as deleted before, or the id of the event that told so last. The
+    source knows no stamp of its coming back, so that is when it was seen: its own would be older than the deletion.
     """
     entity, body, name = document.entity, document.body, source.name
     named = f"{model}/{record_id}" if entity == CUSTOM else str(record_id)  # as `record_name`, without the call
@@ -121,7 +123,7 @@ def state_event(
     content = {
         "event_id": deterministic_id(
             f"state\x1f{name}\x1f{entity}\x1f{record_id}\x1f{digest.hex()}\x1f{to_micros(written_at)}"
-            + (f"\x1f{returned}" if returned else "")
+            + (f"\x1f{returned}" if returned else f"\x1f+{turn}" if turn else "")
         ),
         "document_key": key,
         "source": name,

@@ -9,6 +9,9 @@ from producers.odoo.seen import SeenHashes, SeenIds, SeenStamps
 from producers.odoo.state import StateStore
 from producers.odoo.windows import Progress
 
+TURNED = "turned/"
+"""Notes of records that said something else while no stamp moved forward, stored before the hashes they stand beside:
+`turned/<model>/<record id>` holds `<as of, epoch seconds>:<how often as of then>:<hash of what it said last>`."""
 _PASSED = "passed/"  # notes: when the last whole reading of a model began
 _POSITION, _HASHES, _STAMPS, _LOG, _SWEEP, _NOTE = "position", "hashes", "stamps", "log", "sweep", "note"
 
@@ -128,13 +131,17 @@ class Memory:
 
     def save(self, store: StateStore) -> bool:
         """Hand over what changed, positions last; False when nothing did."""
-        values: dict[str, bytes | None] = {}
+        values: dict[str, bytes | None] = {
+            f"{_NOTE}/{name}": self._notes.get(name) for name in sorted(self._noted) if name.startswith(TURNED)
+        }
         for model, hashes in self.hashes.items():
             values |= {f"{_HASHES}/{model}/{number}": bucket for number, bucket in hashes.take_dirty().items()}
         for model, stamps in self.stamps.items():
             values |= {f"{_STAMPS}/{model}/{number}": bucket for number, bucket in stamps.take_dirty().items()}
         values |= {f"{_LOG}/{number}": bucket for number, bucket in self.log.take_dirty().items()}
-        values |= {f"{_NOTE}/{name}": self._notes.get(name) for name in sorted(self._noted)}
+        values |= {
+            f"{_NOTE}/{name}": self._notes.get(name) for name in sorted(self._noted) if not name.startswith(TURNED)
+        }
         for model in sorted(self._moved):
             progress = self._progress.get(model)
             values[f"{_POSITION}/{model}"] = None if progress is None else msgspec.json.encode(progress)

@@ -5,8 +5,10 @@ identical events at most and loses none.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from collections.abc import Set as AbstractSet
-from datetime import datetime
+from collections.abc import Mapping as Named
+from datetime import UTC, datetime
+from math import ceil
+from types import MappingProxyType
 
 import structlog
 
@@ -18,8 +20,9 @@ from producers.odoo.errors import Malformed
 from producers.odoo.events import HEARTBEAT, Event, Mode, Op, Sighting
 from producers.odoo.figures import Figures
 from producers.odoo.mapping.spec import Document, Mapping
-from producers.odoo.memory import Memory
+from producers.odoo.memory import TURNED, Memory
 from producers.odoo.reader import Batch, Reader
+from producers.odoo.seen import STAMP_BYTES
 from producers.odoo.settings import CaptureSettings
 from producers.odoo.state import StateStore
 from producers.odoo.sweep import Stamps, fingerprint_of, stamps_of
@@ -71,21 +74,22 @@ class Publishing:
         self._restored = Restored()
         self._last_settled = times.monotonic()
         self._last_heartbeat: dict[str, float] = {}
-        self._unstamped: AbstractSet[int] = frozenset()
+        self._revived: Named[int, str] = MappingProxyType({})
         self.epoch = 0
         """How often another database was accepted for this source."""
 
-    def again(self, mapping: Mapping, batch: Batch, unstamped: AbstractSet[int] = frozenset()) -> set[int]:
+    def again(self, mapping: Mapping, batch: Batch, revived: Named[int, str] = MappingProxyType({})) -> set[int]:
         """Publish these documents whatever was published before, as a snapshot does; ids of those that are captured.
 
-        `unstamped`: those whose state is published without the source's stamp. Whoever holds a document for deleted
-        would go on taking the deletion for the later word: the source knows no stamp of its coming back.
+        `revived`: those that somebody holds for deleted, with the id of the event that told so. They are told as of
+        now, under an id of their own: the source knows no stamp of their coming back, so whoever knows the id of their
+        state, or goes by its stamp, would go on taking the deletion for the later word.
         """
-        self._unstamped = unstamped
+        self._revived = revived
         try:
             return self.batch(mapping, batch, "snapshot", force=True)
         finally:
-            self._unstamped = frozenset()
+            self._revived = MappingProxyType({})
 
     def batch(self, mapping: Mapping, batch: Batch, mode: Mode, *, force: bool = False) -> set[int]:
         """Publish what is new of these documents; ids of those whose state was. `force`: all, new or not.
@@ -100,19 +104,33 @@ class Publishing:
         written = list(map(stamps_of, batch.rows, lines))
         fingerprints = list(map(fingerprint_of, written))
         found: list[Found] = []
+        moved: list[tuple[int, bytes, datetime]] = []
+        latest: dict[int, int] = {}
         for row, of_row, stamps_read, stamp in zip(batch.rows, lines, written, fingerprints, strict=True):
             try:
-                document = telling.find(mapping, row, of_row, _version_time(stamps_read))
+                at = _version_time(stamps_read)
+                document = telling.find(mapping, row, of_row, at)
             except Malformed as error:
                 self.malformed(model, error)
                 continue
             if document is not None:
                 found.append(document)
             record_id = row["id"]
-            if stamps.get(record_id) != stamp:
-                stamps.put(record_id, stamp)
+            slot = stamps.get(record_id)
+            if slot is not None:
+                latest[record_id] = int.from_bytes(slot[STAMP_BYTES:], "big")
+            if slot is None or slot[:STAMP_BYTES] != stamp:
+                moved.append((record_id, stamp, at))
         digests = [events.digest(one.entity, one.content) for one in found]
         sightings = self._sightings(model, found, mode, observed)
+        if not self._atomic and any(
+            known is not None and known != digest and one.written_at.timestamp() <= latest.get(one.record_id, 0)
+            for one, digest, (known, _) in zip(found, digests, sightings, strict=True)
+        ):
+            # Its id will count from what is remembered: repeated after a crash, it has to count from the same.
+            self.settle(force=True)
+        for record_id, stamp, at in moved:
+            stamps.read(record_id, stamp, max(int(at.timestamp()), latest.get(record_id, 0)))
         told: list[Told] = []
         published: set[int] = set()
         put, seen = self._contents.put, self._memory.hashes[model]
@@ -133,9 +151,21 @@ class Publishing:
             # What it changed is for readers of changes: a snapshot tells states.
             before = self._contents.get(model, record_id) if sighting.op == "u" else None
             differing = changes(before, one.content) if before is not None else ()
-            returned = self._deletions(model, record_id) if known is None else 0
-            stamped = record_id not in self._unstamped
-            told.append(telling.state(one, digest, sighting, differing, stamped=stamped, returned=returned))
+            returned: int | str = self._revived.get(record_id) or (
+                self._deletions(model, record_id) if known is None else 0
+            )
+            if returned:
+                # It was told as deleted, whether this is remembered or not: the next deletion is another one.
+                self._memory.put_note(
+                    f"{DELETED}{model}/{record_id}", str(self._deletions(model, record_id) or 1).encode()
+                )
+                stamps.told(record_id, ceil(observed.timestamp()))
+                told.append(telling.state(one, digest, sighting, differing, returned=returned))
+            elif known is None:
+                told.append(telling.state(one, digest, sighting, differing))
+            else:
+                as_of, turn = self._turn(model, one, latest.get(record_id, 0), digest, known == digest)
+                told.append(telling.state(as_of, digest, sighting, differing, turn=turn))
             if one.document is not None and one.document.reviews:
                 reviewed: list[Event] = []
                 self._tell_reviews(reviewed, model, record_id, one.document, sighting)
@@ -145,6 +175,27 @@ class Publishing:
             seen.put(record_id, digest)
         self._publish_told(told)
         return published
+
+    def _turn(self, model: str, found: Found, latest: int, digest: bytes, repeated: bool) -> tuple[Found, int]:
+        """A document as of when it is told, and how often it said something else as of then before.
+
+        `latest`: the newest stamp it was seen with before. A stamp above it makes a new id; where none moved (what is
+        joined, two writes within a second, an older copy of the database) content and stamp may be those of an earlier
+        state, whose id readers know, so the turns are counted. `repeated`: the content is that of the last one told.
+        """
+        name = f"{TURNED}{model}/{found.record_id}"
+        note, said = self._memory.note(name), digest.hex()[:16]
+        as_of, count, last = (0, 0, "") if note is None else _read_turn(note)
+        if last == said and (repeated or as_of == latest):
+            return _as_of(found, as_of), count  # told before, and perhaps no more than this was remembered
+        if repeated:
+            return found, 0
+        if found.written_at.timestamp() > latest:
+            self._memory.put_note(name, None)
+            return found, 0
+        turn = count + 1 if as_of == latest else 1
+        self._memory.put_note(name, f"{latest}:{turn}:{said}".encode())
+        return _as_of(found, latest), turn
 
     def _sightings(
         self, model: str, found: Sequence[Found], mode: Mode, observed: datetime
@@ -340,6 +391,15 @@ class Publishing:
 
     def _publish(self, told: Sequence[Event]) -> None:
         self._publish_told([self._telling.event(one) for one in told])
+
+
+def _read_turn(note: bytes) -> tuple[int, int, str]:
+    as_of, count, said = note.decode().split(":")
+    return int(as_of), int(count), said
+
+
+def _as_of(found: Found, seconds: int) -> Found:
+    return found._replace(written_at=datetime.fromtimestamp(seconds, UTC))
 
 
 def _version_time(written: Stamps) -> datetime:

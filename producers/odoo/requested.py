@@ -126,7 +126,7 @@ class Requested:
             course = msgspec.structs.replace(course, last=last)
         batch = self._reader.chunk(mapping, domain, course.after, with_log=LOG not in self._models.stopped)
         if batch.rows:
-            revived = {one.id for one in request.held if one.deleted}
+            revived = {one.id: one.event_id or "deleted" for one in request.held if one.deleted}
             again = self._publishing.again(mapping, batch, revived)
             if request.ids is not None:
                 self._figures.count("capture_recaptured", "state", by=len(again))

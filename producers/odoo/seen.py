@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from producers.odoo.events import HASH_BYTES
 
 STAMP_BYTES = 8
+_SECONDS = 4
 
 
 class _Slots:
@@ -109,9 +110,52 @@ class SeenHashes(_Slots):
 
 
 class SeenStamps(_Slots):
-    """Fingerprint of the time stamps of each record as it was last read: see `sweep.fingerprint`."""
+    """Fingerprint of the time stamps of each record as it was last read (see `sweep.fingerprint`), and its latest.
 
-    WIDTH = STAMP_BYTES
+    The latest is the newest stamp that the record was ever seen with, in epoch seconds: what is told of it later is
+    told as of then at the earliest. It outlives the fingerprint.
+    """
+
+    WIDTH = STAMP_BYTES + _SECONDS
+    LATEST = (1 << 8 * _SECONDS) - 1
+
+    def fingerprint(self, record_id: int) -> bytes | None:
+        """The fingerprint; None when there is none."""
+        slot = self.get(record_id)
+        return slot[:STAMP_BYTES] if slot is not None and any(slot[:STAMP_BYTES]) else None
+
+    def latest(self, record_id: int) -> int:
+        """Epoch seconds of the newest stamp it was seen with; 0 when that is not known."""
+        slot = self.get(record_id)
+        return 0 if slot is None else int.from_bytes(slot[STAMP_BYTES:], "big")
+
+    def read(self, record_id: int, fingerprint: bytes, latest: int) -> None:
+        """A record was read with these stamps. `latest`: the newest it was ever seen with. Raises as `put` does."""
+        self.put(record_id, fingerprint + min(latest, self.LATEST).to_bytes(_SECONDS, "big"))
+
+    def told(self, record_id: int, seconds: int) -> None:
+        """It was told as of then: nothing older may follow."""
+        slot = self.get(record_id) or bytes(self.WIDTH)
+        latest = min(max(seconds, self.latest(record_id)), self.LATEST)
+        self.put(record_id, slot[:STAMP_BYTES] + latest.to_bytes(_SECONDS, "big"))
+
+    def forget(self, record_id: int) -> None:
+        """The record is to be read again; its latest stays."""
+        slot = self.get(record_id)
+        if slot is not None:
+            self._set(record_id, bytes(STAMP_BYTES) + slot[STAMP_BYTES:])
+
+    def clear(self) -> None:
+        """Forget all but the latest of each: an older copy of the database tells nothing that is later."""
+        for record_id in list(self.ids()):
+            self.forget(record_id)
+
+    def load(self, number: int, bucket: bytes) -> None:
+        """Put back a stored bucket; one of a version that kept fingerprints only is taken. Raises ValueError."""
+        if len(bucket) == self.PER_BUCKET * STAMP_BYTES:
+            slots = (bucket[at : at + STAMP_BYTES] for at in range(0, len(bucket), STAMP_BYTES))
+            bucket = b"".join(slot + bytes(_SECONDS) for slot in slots)
+        super().load(number, bucket)
 
 
 class SeenIds:

@@ -156,7 +156,7 @@ class Sweep:
             changed = [
                 row["id"]
                 for row in batch.rows
-                if stamps.get(row["id"]) != fingerprint(row, batch.lines[row["id"]])
+                if stamps.fingerprint(row["id"]) != fingerprint(row, batch.lines[row["id"]])
                 or _newest(row, batch.lines[row["id"]]) >= recent
             ]
             if len(changed) > self._limits.page:

@@ -98,10 +98,10 @@ class Telling(Protocol):
         sighting: Sighting,
         changes: Sequence[Mapping[str, Any]] = (),
         *,
-        stamped: bool = True,
-        returned: int = 0,
+        returned: int | str = 0,
+        turn: int = 0,
     ) -> Told:
-        """See events.state_event. Not `stamped`: without the source's stamp."""
+        """See events.state_event."""
         ...
 
     def event(self, event: Event) -> Told:
@@ -150,8 +150,8 @@ class ByName:
         sighting: Sighting,
         changes: Sequence[Mapping[str, Any]] = (),
         *,
-        stamped: bool = True,
-        returned: int = 0,
+        returned: int | str = 0,
+        turn: int = 0,
     ) -> Told:
         """See Telling."""
         event = events.state_event(
@@ -164,9 +164,8 @@ class ByName:
             sighting,
             changes,
             returned,
+            turn,
         )
-        if not stamped:
-            event = event._replace(content={**event.content, "source_write_date": None})
         return self.event(event)
 
     def event(self, event: Event) -> Told:
@@ -381,8 +380,8 @@ class InBulk:
         sighting: Sighting,
         changes: Sequence[Mapping[str, Any]] = (),
         *,
-        stamped: bool = True,
-        returned: int = 0,
+        returned: int | str = 0,
+        turn: int = 0,
     ) -> Told:
         """See Telling."""
         of, key, front, correlated = self._headed(found, sighting)
@@ -390,11 +389,14 @@ class InBulk:
         by = found.facts.get("written_by")
         micros, occurred, second = _moments[found.written_at]
         named, at = f"state{of.ids}{found.record_id}\x1f{digest.hex()}\x1f{micros}", found.written_at
+        stamp = b"\x02" + occurred
         if returned:
-            named, at, occurred, stamped = f"{named}\x1f{returned}", sighting.observed_at, of.observed, False
+            named, at, occurred, stamp = f"{named}\x1f{returned}", sighting.observed_at, of.observed, _NULL
+        elif turn:
+            named = f"{named}\x1f+{turn}"
         value = b"".join((
             of.state, _ID, _event_id(named), front, of.seen,
-            occurred, of.observed, _texts[by], correlated, of.models, b"\x02" + occurred if stamped else _NULL,
+            occurred, of.observed, _texts[by], correlated, of.models, stamp,
             of.snapshot, _nullable(f"write:{second}:{by or ''}"), self._changes(changes) if changes else _EMPTY, body,
         ))  # fmt: skip
         return Told(found.entity, key, value, of.how, at)

@@ -660,6 +660,12 @@ def test_seeds_in_a_slice() -> None:
     survive(FAST_SEEDS)
 
 
+@pytest.mark.parametrize("seed", [745])
+def test_seeds_that_found_something(seed: int) -> None:
+    """745: an order's vendor changed its VAT number and changed it back, and the order's stamp stayed."""
+    Run(seed).run()
+
+
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("first", range(0, 1000, 100))

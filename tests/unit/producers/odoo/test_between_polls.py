@@ -17,7 +17,15 @@ from producers.odoo.errors import UnknownField
 from producers.odoo.hinted import WAITS
 from producers.odoo.tracking import FIELD_FIELDS, FIELD_MODEL, MESSAGE_FIELDS, MESSAGE_MODEL, VALUE_FIELDS, VALUE_MODEL
 from producers.signals import Held, SnapshotRequest
-from tests.unit.producers.odoo.fakes import PARTNER_FIELDS, BrokerState, Crash, FakeBroker, FakeOdoo, encode
+from tests.unit.producers.odoo.fakes import (
+    PARTNER_FIELDS,
+    BrokerState,
+    Crash,
+    FakeBroker,
+    FakeOdoo,
+    FakePublisher,
+    encode,
+)
 from tests.unit.producers.odoo.test_capture import START, capture, names, partner, visible
 
 MODEL = "res.partner"
@@ -241,14 +249,21 @@ def test_what_somebody_holds_that_the_source_lacks_is_told_deleted_again() -> No
     assert count(recaptured, {"source": "erp", "kind": "state"}) == 2
 
 
-def test_what_is_held_for_deleted_comes_back_without_its_stamp() -> None:
+def test_what_is_held_for_deleted_comes_back_as_of_now() -> None:
     _, broker, _, subject = started(2)
     before = states(broker)
     subject.take_requests([request(ids=[1, 2], held=[Held("vendor", 1, "e" * 32, True)])], [], 1)
     work_off(subject)
     again = states(broker)[len(before) :]
     assert [one["source_write_date"] for one in again] == [None, before[1]["source_write_date"]]
-    assert [one["event_id"] for one in again] == [one["event_id"] for one in before]
+    assert again[0]["occurred_at"] == again[0]["observed_at"]
+    # Whoever knows the id of its state would drop it; of what is not held for deleted the id is the same.
+    assert again[0]["event_id"] != before[0]["event_id"]
+    assert again[1]["event_id"] == before[1]["event_id"]
+    # Asked for once more, it is the same event.
+    subject.take_requests([request("r1b", ids=[1], held=[Held("vendor", 1, "e" * 32, True)])], [], 1)
+    work_off(subject)
+    assert states(broker)[-1]["event_id"] == again[0]["event_id"]
     # Only what was asked for, and only then.
     subject.take_requests([request("r2", ids=[1])], [], 2)
     work_off(subject)
@@ -269,23 +284,31 @@ def test_given_records_may_be_asked_for_before_the_first_snapshot() -> None:
     assert sorted(one["record_id"] for one in states(broker)) == ["1", "2", "3"]
 
 
-class Slow(FakeOdoo):
-    """Every answer takes a while."""
+class SlowBroker(FakeBroker):
+    """Every record takes a while: time moves where the capture publishes, and not where a page is read ahead of it."""
 
     def __init__(self, clock: ManualClock) -> None:
-        super().__init__(START)
-        self.clock = clock
+        super().__init__()
+        self._clock = clock
 
-    def search_read(self, *given: Any, **options: Any) -> Any:
-        self.clock.wait(0.3, threading.Event())
-        return super().search_read(*given, **options)
+    def publisher(self, dies_at: int | None = None, delivered_at_death: int = 0) -> FakePublisher:
+        """One that takes its time."""
+        made, clock = super().publisher(dies_at, delivered_at_death), self._clock
+        publish = made.publish
+
+        def slowly(topic: str, key: str, value: Any, partition: int | None = None) -> None:
+            clock.wait(0.3, threading.Event())
+            publish(topic, key, value, partition)
+
+        made.publish = slowly  # type: ignore[method-assign]
+        return made
 
 
 @pytest.mark.parametrize("read_ahead", [False, True])
 def test_hints_are_served_during_the_first_snapshot(read_ahead: bool) -> None:
     """Behind the cursor at once, before it when the cursor has passed; nothing older is published after the newer."""
-    clock, broker = ManualClock(START), FakeBroker()
-    odoo = Slow(clock)
+    clock, odoo = ManualClock(START), FakeOdoo(START)
+    broker = SlowBroker(clock)
     for number in range(1, 21):
         odoo.put(MODEL, partner(number, f"P{number}"), START - timedelta(hours=1))
     subject = capture(odoo, broker, clock, read_ahead=read_ahead)

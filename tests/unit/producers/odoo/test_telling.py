@@ -67,8 +67,9 @@ def told(how: Telling, mapping: Mapping, row: Row, lines: MappingOf[str, Any], s
             how.state(found, digest, sighting, CHANGES if sighting.op == "u" else ()),
         ]
         said += [how.decided(found, tracked(mapping.model, found.record_id, *one), sighting) for one in TRACKED]
-    said.append(how.state(found, digest, SIGHTINGS[0], stamped=False))
+    said.append(how.state(found, digest, SIGHTINGS[0], turn=3))
     said.append(how.state(found, digest, SIGHTINGS[1], returned=2))
+    said.append(how.state(found, digest, SIGHTINGS[0], returned="e" * 32))
     return found.record_id, found.entity, found.company_id, found.content, said
 
 
