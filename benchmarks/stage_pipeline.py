@@ -35,7 +35,7 @@ from schemas.registry import EmbeddedRegistry
 from streams.agents.registry import documents_stage, relations_stage
 from streams.app import RECORDS
 from streams.partition import Counts, Partition, Processor
-from streams.rows import RowStore
+from streams.rows import HEADER, RowStore, unpack_row
 
 BATCH = 1000
 CHECKPOINT_EVERY = 20_000
@@ -121,7 +121,7 @@ def digest(values: dict[TopicPartition, list[bytes]], stage_name: str) -> str:
         partition = pipeline.partitions[place]
         partition.rows.dirty.update(partition.rows.keys())
         for key, value in sorted(partition.rows.take_changes(2)):
-            rows.update(key.encode() + value)
+            rows.update(key.encode() + value[: HEADER.size] + unpack_row(value)[2])
         for kpi in pipeline.processor.stage.kpis(partition, dict(partition.rows.timeline.now)):
             kpis.update(repr(kpi).encode())
     return f"outputs {outputs.hexdigest()[:16]} rows {rows.hexdigest()[:16]} kpis {kpis.hexdigest()[:16]}"

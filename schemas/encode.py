@@ -37,6 +37,7 @@ _FEW = frozenset((
 ))
 # fmt: on
 _FEW_KEPT = 2048
+_DAYS_KEPT = 20_000
 
 
 LENGTHS: Sequence[bytes] = _LENGTHS
@@ -74,7 +75,18 @@ class _Texts(dict[str | None, bytes]):
         return found
 
 
+class _Days(dict[int, bytes]):
+    """Dates by their day: a few years of them are told of again and again."""
+
+    def __missing__(self, day: int) -> bytes:
+        found = _int(day)
+        if len(self) < _DAYS_KEPT:
+            self[day] = found
+        return found
+
+
 _TAILS = _Tails()
+_DAYS = _Days()
 
 
 def _length(length: int) -> bytes:
@@ -121,7 +133,7 @@ def _millis(moment: Any) -> bytes:
 
 def _date(day: Any) -> bytes:
     if day.__class__ is int:
-        return _int(day)
+        return _DAYS[day]
     if isinstance(day, dt.datetime) or not isinstance(day, dt.date):
         raise TypeError(f"expected a date or days since 1970, got {type(day).__name__}")
     return zigzag(day.toordinal() - _EPOCH_DAY)

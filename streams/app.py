@@ -36,12 +36,11 @@ from streams.deadletters import DeadLetter
 from streams.outlet import Gate
 from streams.partition import Encode
 from streams.readiness import Broker, wait_until
-from streams.shell import OUTPUTS, Shell, end_process
+from streams.shell import CHANNEL_BATCHES, OUTPUTS, Shell, end_process
 from streams.stage import Stage
 
 RECORDS: Mapping[type[Struct], str] = {**AVRO_NAMES, DeadLetter: "finwatch.DeadLetter"}
 """Avro full names of what stages and the shell emit."""
-CHANNEL_BATCHES = 8
 
 
 class NoKafkaBoot(BootStrategy):

@@ -30,16 +30,18 @@ def _number(checkpoint: int) -> bytes:
 class _Rows:
     """The rows of one branch. ``before``: what stood where the newest may not count. ``newest``: its last commit."""
 
-    __slots__ = ("before", "deleted", "held", "newest")
+    __slots__ = ("before", "deleted", "held", "newest", "settled")
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
         self.before: dict[str, bytes] = {}
         self.newest = _number(0)
         self.deleted = False
+        self.settled = False  # its last record is a commit: a checkpoint's rows stand before it, so every row counts
 
     def committed(self, checkpoint: int) -> None:
         self.newest = number = _number(checkpoint)
+        self.settled = True
         if self.before:
             held = self.held
             self.before = {row: value for row, value in self.before.items() if held[row][:_NUMBER] > number}
@@ -49,6 +51,8 @@ class _Rows:
         limit = _number(checkpoint)
         if self.deleted or self.newest > limit:
             return None
+        if self.settled:
+            return self.held, set()
         beyond = [row for row, value in self.held.items() if value[:_NUMBER] > limit]
         for row in beyond:
             value = self.before.get(row)
@@ -69,30 +73,42 @@ class Gathering:
         self._branches: dict[bytes, _Rows | None] = {}  # by key prefix; None for a topic that is not wanted
         self._commits: dict[str, dict[bytes, tuple[Commit, int]]] = {topic: {} for topic in topics}
         self._order = 0
+        # The branch whose rows come one after the other: its prefix (0xff: no key begins so), and what it holds.
+        self._prefix = b"\xff"
+        self._start = 0
+        self._rows = _Rows()
+        self._held = self._rows.held
 
     def add(self, key: bytes, value: bytes | None) -> None:
         """Take the next record."""
+        if not key.startswith(self._prefix) and not self._turn(key, value):
+            return
+        row = key[self._start :].decode()
+        if value is None:
+            self._rows.held.pop(row, None)
+            self._rows.before.pop(row, None)
+            self._rows.deleted = True
+            return
+        was = self._held.setdefault(row, value)
+        if was is not value:
+            if value[:_NUMBER] > self._rows.newest:
+                self._rows.before[row] = was
+            self._held[row] = value
+
+    def _turn(self, key: bytes, value: bytes | None) -> bool:
+        """Turn to the branch of a row; False for what is no row that is wanted, commits among it: those are taken."""
         end = key.index(0, 1) + 1 + BRANCH_BYTES
         prefix = key[:end]
-        if prefix in self._branches:
-            rows = self._branches[prefix]
-        else:
-            rows = self._begin(key, prefix)
+        rows = self._branches[prefix] if prefix in self._branches else self._begin(key, prefix)
         if rows is None:
-            return
+            return False
         if key[0] == 99:  # c: a commit record; its branch's rows stand under r
+            self._prefix = b"\xff"
             self._commit(key, value, rows)
-            return
-        row = key[end:].decode()
-        if value is None:
-            rows.held.pop(row, None)
-            rows.before.pop(row, None)
-            rows.deleted = True
-            return
-        held = rows.held
-        if row in held and value[:_NUMBER] > rows.newest:
-            rows.before[row] = held[row]
-        held[row] = value
+            return False
+        self._prefix, self._start, self._rows, self._held = prefix, end, rows, rows.held
+        rows.settled = False
+        return True
 
     def _begin(self, key: bytes, prefix: bytes) -> _Rows | None:
         """The rows of a branch that shows for the first time, by a row or by a commit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -12,6 +13,7 @@ from streams.checkpoint import Record, Restored, read_commit, restore, split_key
 from streams.gathering import Gathering
 
 _CHUNK = 5000
+_METADATA_SECONDS = 5.0
 
 
 class StateUnreadable(Exception):
@@ -45,8 +47,10 @@ class StateReader:
         """
         gathered = {partition: Gathering(topics) for partition, topics in wanted.items()}
         adds = {partition: gathering.add for partition, gathering in gathered.items()}
-        for partition, key, value, _ in self.read(list(wanted)):
-            adds[partition](key, value)
+        for message in self._messages(list(wanted)):
+            key = message.key()
+            if key is not None:
+                adds[message.partition() or 0](key, message.value())
         del adds
         found: dict[tuple[str, int], Restored] = {}
         for partition in wanted:
@@ -83,6 +87,13 @@ class StateReader:
 
     def read(self, partitions: Collection[int]) -> Iterator[tuple[int, bytes, bytes | None, int]]:
         """Yield (partition, key, value, time stamp in epoch milliseconds) up to the end of each partition."""
+        for message in self._messages(partitions):
+            key = message.key()
+            if key is not None:
+                yield message.partition() or 0, key, message.value(), message.timestamp()[1]
+
+    def _messages(self, partitions: Collection[int]) -> Iterator[ck.Message]:
+        """Yield the records up to the end of each partition."""
         left = set(partitions)
         quiet = monotonic() + self._deadline
         consumer = ck.Consumer(
@@ -98,6 +109,9 @@ class StateReader:
             }
         )
         try:
+            # Without it the consumer learns where the partitions are at the next tick of a timer, half a second later.
+            with contextlib.suppress(ck.KafkaException):  # what is away is waited for below
+                consumer.list_topics(self._topic, timeout=_METADATA_SECONDS)
             consumer.assign([ck.TopicPartition(self._topic, p, ck.OFFSET_BEGINNING) for p in sorted(left)])
             while left:
                 # A short wait: `consume` waits all of it when fewer records arrive than it was asked for.
@@ -105,9 +119,7 @@ class StateReader:
                     quiet = monotonic() + self._deadline
                     error = message.error()
                     if error is None:
-                        key = message.key()
-                        if key is not None:
-                            yield message.partition() or 0, key, message.value(), message.timestamp()[1]
+                        yield message
                     elif error.code() == ck.KafkaError._PARTITION_EOF:
                         left.discard(message.partition())
                 if monotonic() > quiet:

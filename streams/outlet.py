@@ -37,6 +37,13 @@ class Gate(Protocol):
         ...
 
 
+_SENDING = 3
+_SEND_SECONDS = 0.002
+"""Whoever settles waits for records, not for a request to fill up: while ``flush`` runs nothing lingers.
+
+A few short calls: librdkafka's threads have to wake up within one, and the event loop stands still meanwhile.
+"""
+
 _PRODUCER: Mapping[str, Any] = {
     "enable.idempotence": True,
     "partitioner": "murmur2_random",
@@ -119,14 +126,20 @@ class Outlet:
         """Wait until every record of an epoch is acknowledged."""
         until = monotonic() + self._deadline
         pause = 0.001
+        turns = _SENDING
         self._producer.poll(0)
         while epoch.left:
             if monotonic() > until:
                 self._fatal(f"records are not acknowledged within {self._deadline:.0f} s", ExitCode.UNAVAILABLE)
                 return
-            await asyncio.sleep(pause)
-            pause = min(0.01, pause * 2)
-            self._producer.poll(0)
+            if turns:
+                turns -= 1
+                self._producer.flush(_SEND_SECONDS)
+            else:
+                self._producer.poll(0)
+            if epoch.left:
+                await asyncio.sleep(pause)
+                pause = min(0.01, pause * 2)
 
     def _gated(self, gate: Gate, topic: str, size: int) -> Callable[[ck.KafkaError | None, ck.Message], None]:
         gate.charge(topic, None, size)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from finwatch.runtime.history import digest
 from finwatch.runtime.topics import DEAD_LETTER, KPI, TOPICS
 from schemas.decode import Bad, Skipped
+from streams.bodies import UnknownDictionary
 from streams.checkpoint import Branch
 from streams.deadletters import dead_letter
 from streams.rows import RowStore
@@ -219,7 +220,8 @@ class Processor:
     def apply(self, part: Partition, events: Sequence[Struct], offsets: Sequence[int], raw: Raw) -> int:
         """Apply records in order and move the position behind the last; return how many were dead letters.
 
-        Raises StageFailed (UnknownPolicy as it is), after which the partition's rows are not to be used.
+        Raises StageFailed (UnknownPolicy and UnknownDictionary as they are), after which the partition's rows are not
+        to be used.
         """
         topic, counts = part.topic, part.counts
         timeline = part.rows.timeline
@@ -264,7 +266,7 @@ class Processor:
                     assert isinstance(event, Bad)
                     dead += 1
                     self._bury(part, offset, raw(index), event.reason, event.detail)
-        except UnknownPolicy:
+        except (UnknownPolicy, UnknownDictionary):
             raise
         except Exception as error:
             raise StageFailed(

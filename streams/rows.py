@@ -1,7 +1,8 @@
 """The rows of one partition: bytes until touched, the set of changed ones, and their timers.
 
 A stored row is a 16-byte header and a body: checkpoint number (unsigned 64 bit), due time in epoch microseconds (signed
-64 bit, the smallest number when there is none), then the msgpack of the row's Struct. A row without a body is deleted.
+64 bit, the smallest number when there is none), then the msgpack of the row's Struct, packed where that is worth it
+(``streams.bodies``). A row without a body is deleted.
 The due time is in the header so that timers are rebuilt without decoding a million bodies.
 """
 
@@ -14,6 +15,7 @@ from typing import TypeVar, cast
 import msgspec
 from msgspec import Struct
 
+from streams.bodies import pack_body, unpack_body
 from streams.timeline import SourceTimes, Timeline
 
 HEADER = Packed(">Qq")
@@ -28,21 +30,21 @@ _decoders: dict[type[Struct], msgspec.msgpack.Decoder[Struct]] = {}
 
 
 def pack_row(checkpoint: int, due: int | None, body: bytes) -> bytes:
-    """Return a row as it is stored; an empty body is a deleted row."""
+    """Return a row as it is stored, without packing it; an empty body is a deleted row."""
     return HEADER.pack(checkpoint, NO_DUE if due is None else due) + body
 
 
 def unpack_row(value: bytes) -> tuple[int, int | None, bytes]:
     """Return (checkpoint, due, body) of a stored row. Raises struct.error when it is shorter than its header."""
     checkpoint, due = HEADER.unpack_from(value)
-    return checkpoint, None if due == NO_DUE else due, value[HEADER.size :]
+    return checkpoint, None if due == NO_DUE else due, bytes(unpack_body(value[HEADER.size :]))
 
 
 def _decode(value: bytes, kind: type[R]) -> R:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
-    return cast(R, decoder.decode(memoryview(value)[HEADER.size :]))
+    return cast(R, decoder.decode(unpack_body(memoryview(value)[HEADER.size :])))
 
 
 class RowStore:
@@ -72,9 +74,8 @@ class RowStore:
         times = self._rows.pop(TIMES_KEY, None)
         self.timeline = Timeline(lateness, _decode(times, SourceTimes) if isinstance(times, bytes) else None)
         if stored:
-            unpack = _DUE.unpack_from
-            dues = [(unpack(value, 8)[0], key) for key, value in stored.items()]
-            self.timeline.restore([entry for entry in dues if entry[0] != NO_DUE])
+            unpack, none = _DUE.unpack_from, NO_DUE
+            self.timeline.restore((due, key) for key, value in stored.items() if (due := unpack(value, 8)[0]) != none)
 
     def get(self, key: str, type: type[R]) -> R | None:
         """Return the live row, decoded on first touch; None when there is none."""
@@ -144,7 +145,7 @@ class RowStore:
             elif row.__class__ is bytes:
                 value = head + row[size:]
             else:
-                value = self._warm[key] = head + _encode(row)
+                value = self._warm[key] = head + pack_body(_encode(row))
             changes.append((key, value))
             written += len(value)
         self.rows_written += len(self.dirty)

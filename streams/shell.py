@@ -20,7 +20,6 @@ rebuild, and the rebuild is needed anyway: the mock broker's memory ends with it
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import gc
 import os
 import sys
@@ -38,6 +37,7 @@ from finwatch.runtime.logging import get_logger
 from finwatch.runtime.metrics import Metrics
 from finwatch.runtime.topics import CLOCK, DEAD_LETTER, EXCEPTION, FINDING, RATE, RELATION, STEP, state_topic
 from schemas.codec import Decoder
+from streams.bodies import UnknownDictionary
 from streams.checkpoint import StateDamaged
 from streams.deadletters import Budget, TooManyDeadLetters
 from streams.ends import Ends
@@ -51,6 +51,8 @@ from streams.stage import Stage, UnknownPolicy
 OUTPUTS = (RELATION, STEP, CLOCK, EXCEPTION, FINDING, RATE, DEAD_LETTER)
 """Topics whose records the store keeps and a rebuild would emit again. KPI partials are not: they are said anew."""
 
+CHANNEL_BATCHES = 8
+"""Micro-batches that a channel must have room for."""
 _TICK_SECONDS = 0.1
 _ENDS_SECONDS = 0.4
 _METRICS_SECONDS = 1.0
@@ -86,7 +88,7 @@ def offsets_of(messages: Sequence[Placed]) -> Sequence[int]:
 
 def code_of(error: BaseException) -> ExitCode:
     """What a process that failed with this tells its supervisor."""
-    return ExitCode.CONFIG if isinstance(error, UnknownPolicy) else ExitCode.SOFTWARE
+    return ExitCode.CONFIG if isinstance(error, UnknownPolicy | UnknownDictionary) else ExitCode.SOFTWARE
 
 
 def end_process(why: str, code: ExitCode) -> None:
@@ -101,7 +103,7 @@ class Channel(Protocol):
     """What the shell needs of a Faust channel."""
 
     async def put(self, value: Any) -> None:
-        """Wait for room and put a value."""
+        """Put a value; at once while there is room."""
         ...
 
 
@@ -154,6 +156,7 @@ class Shell:
             session_timeout_ms=settings.stream.session_timeout_ms,
         )
         self._stopping = threading.Event()
+        self._room = threading.Semaphore(CHANNEL_BATCHES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._checkpoint_task: asyncio.Task[None] | None = None
         self._follow_task: asyncio.Task[None] | None = None
@@ -196,6 +199,7 @@ class Shell:
     async def agent(self, stream: StreamT[Any]) -> None:
         """Apply micro-batches: the body of the Faust agent. Nothing is raised out of it."""
         async for runs in stream:
+            self._room.release()
             try:
                 for run in runs:
                     self._apply(run)
@@ -384,7 +388,11 @@ class Shell:
         if self._history is not None:
             loaded = [self._rebuild(tp, lease, pending, self._history) for tp in partitions]
         else:
-            loaded = self._load(partitions, lease)
+            gc.disable()  # a million rows and timers are made and kept: looking through them finds nothing
+            try:
+                loaded = self._load(partitions, lease)
+            finally:
+                gc.enable()
         self._check_positions(loaded)
         self._await(self._own(loaded, pending))
         seconds = self._now() - started
@@ -399,15 +407,18 @@ class Shell:
         self._await(self._give_up(partitions, save))
 
     def deliver(self, runs: list[Run]) -> None:
-        """Put a micro-batch on the channel, waiting while it is full (``Host.deliver``)."""
-        future = asyncio.run_coroutine_threadsafe(self.channel.put(runs), self._loop)
-        while True:
-            try:
-                return future.result(0.5)
-            except concurrent.futures.TimeoutError:
-                if self._stopping.is_set():
-                    future.cancel()  # not applied, so not in any checkpoint: it is read again
-                    return None
+        """Put a micro-batch on the channel, waiting for room (``Host.deliver``).
+
+        For room only, not for the event loop to get to it: that applies a batch for a tenth of a second, and would
+        find nothing behind a batch of heartbeats, which it is through with at once.
+        """
+        while not self._room.acquire(timeout=0.5):
+            if self._stopping.is_set():
+                return  # not applied, so not in any checkpoint: it is read again
+        self._loop.call_soon_threadsafe(self._put, runs)
+
+    def _put(self, runs: list[Run]) -> None:
+        self._spawn(self.channel.put(runs))  # there is room, so it waits for nothing, and batches keep their order
 
     def _load(self, partitions: Sequence[TopicPartition], lease: int) -> list[Partition]:
         wanted: dict[int, list[str]] = {}

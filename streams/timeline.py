@@ -17,7 +17,7 @@ All times are epoch microseconds, UTC. A source's time never runs backwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
@@ -74,17 +74,20 @@ class Timeline:
         """Return a copy of the times for a checkpoint, in a fixed order."""
         return SourceTimes(dict(sorted(self.now.items())), sorted(self.wall))
 
-    def restore(self, dues: list[tuple[int, str]]) -> None:
+    def restore(self, dues: Iterable[tuple[int, str]]) -> None:
         """Take over the timers of a restored state: (due, key) pairs, in any order."""
         due_of, heaps = self.due_of, self._heaps
+        prefix, add = "\0", heaps.setdefault("", []).append  # of the last key: most are of one kind and source
         for entry in dues:
-            due, key = entry
-            due_of[key] = due
-            parts = key.split(":", 2)
-            heap = heaps.get(parts[1]) if len(parts) == 3 else None
-            if heap is None:
-                heap = heaps.setdefault(timeline_source(key), [])
-            heap.append(entry)
+            key = entry[1]
+            due_of[key] = entry[0]
+            if not key.startswith(prefix):
+                source = timeline_source(key)
+                prefix = key[: key.index(":") + len(source) + 2]
+                prefix = prefix if prefix.endswith(source + ":") else "\0"  # such a key has nothing behind its source
+                add = heaps.setdefault(source, []).append
+            add(entry)
+        del heaps[""]
         for heap in heaps.values():
             heapify(heap)
 

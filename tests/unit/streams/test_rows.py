@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -39,6 +40,21 @@ def test_bodies_are_not_decoded_before_they_are_touched() -> None:
     assert fired == ["d:s:1"]
     rows.dirty.add("d:s:1")
     assert changes(rows, 2)["d:s:1"] == pack_row(2, None, UNREADABLE)
+
+
+def test_a_large_body_is_packed_and_a_plain_one_is_still_read() -> None:
+    text = "one of the usual words, and another " * 30
+    rows = RowStore(0)
+    rows.put("d:s:1", Other(text), 70)
+    stored = changes(rows, 3)["d:s:1"]
+    assert len(stored) < len(text) // 3
+    body = msgspec.msgpack.encode(Other(text))
+    assert unpack_row(stored) == (3, 70, body)
+    for value in (stored, pack_row(3, 70, body)):
+        again = RowStore(0, {"d:s:1": value})
+        assert again.get("d:s:1", Other) == Other(text)
+        again.dirty.add("d:s:1")
+        assert unpack_row(changes(again, 4)["d:s:1"])[2] == body
 
 
 def test_changes_are_taken_once_and_deletion_is_one() -> None:

@@ -23,6 +23,18 @@ def test_a_due_fires_at_its_time_and_once() -> None:
     assert fired == [("d:odoo:1", 10 * SECOND)]
 
 
+def test_restored_timers_belong_to_the_source_in_their_key() -> None:
+    keys = ["d:a:1", "d:a:2", "p:a", "d:ab:1", "p:ab", "d:a:3", "w:a:5", "p:a:"]
+    timeline = Timeline(lateness=0)
+    timeline.restore((number, key) for number, key in enumerate(keys))
+    fired: list[str] = []
+    timeline.move("a", 99, lambda key, _due: fired.append(key))
+    assert fired == ["d:a:1", "d:a:2", "p:a", "d:a:3", "w:a:5", "p:a:"]
+    timeline.move("ab", 99, lambda key, _due: fired.append(key))
+    assert fired[6:] == ["d:ab:1", "p:ab"]
+    assert len(timeline) == 0
+
+
 def test_sources_have_times_of_their_own() -> None:
     fired: list[tuple[str, int]] = []
     timeline = Timeline(lateness=0)
