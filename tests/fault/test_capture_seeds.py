@@ -3,8 +3,9 @@
 Each seed is a simulated Odoo in which people create, post, reset, pay, delete and renumber, several times a second;
 transactions commit up to ten minutes after they began; scheduled actions run and fail without a stamp; the capture is
 killed between any two records it sends, so between events and state as well. In some seeds Odoo's webhooks come as
-hints, sent before the commit as Odoo does; in some, models are asked for again while it streams. No network: the
-transport calls the simulated server's service.
+hints, sent before the commit as Odoo does; in some, models are asked for again while it streams. In some somebody
+has added fields to known models, and models of their own: records are made, changed, deleted and put back. No
+network: the transport calls the simulated server's service.
 
 Invariants, by seed:
 1. what committed within the overlap is published by the first poll after its commit;
@@ -34,13 +35,15 @@ from finwatch.sim.actions import Line
 from finwatch.sim.errors import OdooError as ServerError
 from finwatch.sim.people import Person, Staff, Vendor, iban, lay_foundations
 from finwatch.sim.rpc import Service
+from finwatch.sim.studio import customise
 from producers.hints import Hint
 from producers.odoo.accounts import AccountHasher
 from producers.odoo.capture import Capture, CaptureSettings
+from producers.odoo.configured import parse_file
 from producers.odoo.errors import UnknownModel
-from producers.odoo.events import TRANSITION
+from producers.odoo.events import TRANSITION, record_name
 from producers.odoo.failures import classify
-from producers.odoo.mapping import BY_MODEL, MAPPINGS
+from producers.odoo.mapping import SHIPPED, Mappings
 from producers.odoo.mapping.spec import Source
 from producers.odoo.reader import Reader
 from producers.odoo.records import RecordEncoder
@@ -62,7 +65,35 @@ COUNTED = {"supplier_rank": None, "customer_rank": None}
 # What a bill says of others, as it was when the bill was read: a change of theirs is not the bill's.
 OF_OTHERS = ("vendor_name", "vendor_vat", "vendor_address_hash", "bank_account_hash")
 VERSIONS = ("17.0", "18.0", "19.0")
-PARENTS = {child.model: (mapping.model, child.parent) for mapping in MAPPINGS for child in mapping.children}
+CUSTOM = """
+version: 1
+sources:
+  erp:
+    fields:
+      account.move:
+        cost_center: {field: x_studio_cost_center, type: many2one}
+        note: {field: x_studio_approval_note, type: text}
+      account.move.line:
+        cost_center: {field: x_studio_cost_center, type: many2one}
+      purchase.order:
+        checked: {field: x_studio_budget_checked, type: boolean}
+    models:
+      x_cost_center: {kind: cost_center, name: x_name, changes: polled}
+      x_loan:
+        kind: loan
+        name: x_name
+        company: x_company_id
+        partner: x_partner_id
+        state: x_state
+        amount: x_amount
+        currency: x_currency_id
+        parent: {field: x_bill_id, entity: bill}
+        fields:
+          rate: {field: x_rate, type: float}
+        lines:
+          x_loan_line: {parent: x_loan_id, fields: {due: {field: x_due, type: date}}}
+"""
+CUSTOMISED = parse_file(CUSTOM, "custom.yaml").mappings("erp")
 FAST_SEEDS = range(int(os.environ.get("FINWATCH_TEST_SEED", "0")), int(os.environ.get("FINWATCH_TEST_SEED", "0")) + 30)
 
 
@@ -142,6 +173,7 @@ class Traffic:
 
     random: Random
     version: str
+    mappings: Mappings = SHIPPED
     now: datetime = START
     open: list[Open] = field(default_factory=list)
     late: dict[Document, bool] = field(default_factory=dict)
@@ -152,6 +184,8 @@ class Traffic:
 
     def __post_init__(self) -> None:
         self.db = Database("sim", self.version, clock=lambda: self.now)
+        self.parents = {one.model: (owner.model, one.parent) for owner in self.mappings for one in owner.children}
+        self.gone: list[tuple[str, Row]] = []
         self.staff: Staff
         self.vendors: list[Vendor]
         self.staff, self.vendors, _ = lay_foundations(self.db, START - timedelta(days=9), self.random)
@@ -160,6 +194,8 @@ class Traffic:
             self.db.tables["res.partner.bank"].drop(one.account)
             self.db.tables["res.partner"].drop(one.partner)
         self.vendors = few
+        if self.mappings is not SHIPPED:
+            customise(self.db)
         for number in SCHEDULED:
             self.db.tables["ir.cron"].put(
                 {
@@ -173,7 +209,7 @@ class Traffic:
 
     def act(self) -> None:
         """One person does one thing; it commits at once or some time later."""
-        name, action = self.random.choice(self._ACTIONS)
+        name, action = self.random.choice(self._ACTIONS if self.mappings is SHIPPED else self._CUSTOM_ACTIONS)
         person = self.random.choice([*self.staff.clerks, *self.staff.controllers, *self.staff.procurement])
         tx = self.db.begin(self.now, uid=person.uid, lang=person.lang, tracking=self.random.random() < 0.9)
         try:
@@ -213,20 +249,21 @@ class Traffic:
         self.done["late" if late else "in time"] += 1
         for document in one.touched:
             # What is read whole in each poll is never late: no stamp is asked.
-            self.late[document] = late and not BY_MODEL[document[0]].poll_whole
+            self.late[document] = late and not self.mappings[document[0]].poll_whole
             self.committed.add(document)
 
     def _touched(self, tx: Transaction) -> set[Document]:
         """Documents whose state a transaction changes with a stamp; of deleted lines only their parent's."""
         touched = set()
         for (model, record_id), row in tx._changed.items():
-            whole = model in BY_MODEL and BY_MODEL[model].poll_whole
+            mapping = self.mappings.by_model.get(model)
+            whole = mapping is not None and mapping.poll_whole
             if row is not None and row.get("write_date") != tx.stamp and not whole:
                 continue  # plain SQL
-            if model in BY_MODEL and BY_MODEL[model].serves(self.db.major):
+            if mapping is not None and mapping.serves(self.db.major):
                 touched.add((model, record_id))
-            if model in PARENTS and row is not None and row.get(PARENTS[model][1]):
-                touched.add((PARENTS[model][0], row[PARENTS[model][1]]))
+            if model in self.parents and row is not None and row.get(self.parents[model][1]):
+                touched.add((self.parents[model][0], row[self.parents[model][1]]))
         return touched
 
     # -- what people do -----------------------------------------------------------------------------------------
@@ -353,6 +390,70 @@ class Traffic:
             self.done["failed runs"] += failed
         tx.raw("ir.cron", number, values)
 
+    # -- what an administrator added ----------------------------------------------------------------------------
+
+    def center(self, tx: Transaction, _person: Person) -> None:
+        """Made, renamed by plain SQL, or deleted: the model is read whole."""
+        kind = self.random.random()
+        if kind < 0.4:
+            tx.create("x_cost_center", {"x_name": f"C{self.random.randrange(9)}"})
+        elif kind < 0.8:
+            tx.raw("x_cost_center", self._pick("x_cost_center"), {"x_name": f"C{self.random.randrange(9)}"})
+        else:
+            tx.unlink("x_cost_center", self._pick("x_cost_center"))
+
+    def loan(self, tx: Transaction, _person: Person) -> None:
+        loan = tx.create(
+            "x_loan",
+            {
+                "x_name": f"Loan {self.random.randrange(9)}", "x_company_id": 1, "x_state": "open", "x_amount": 1200.5,
+                "x_partner_id": self.random.choice(self.vendors).partner, "x_currency_id": 1, "x_rate": 4.25,
+            },
+        )  # fmt: skip
+        for _ in range(self.random.choice((0, 1, 2))):
+            tx.create("x_loan_line", {"x_loan_id": loan, "x_due": "2027-01-31", "x_amount": 600.25})
+
+    def change_loan(self, tx: Transaction, _person: Person) -> None:
+        """Its own fields, or a line alone: that stamps the line and not the loan."""
+        if self.random.random() < 0.6:
+            tx.write("x_loan", self._pick("x_loan"), {"x_rate": self.random.randrange(3) + 0.5})
+        else:
+            tx.write("x_loan_line", self._pick("x_loan_line"), {"x_due": f"2027-0{self.random.randrange(1, 4)}-01"})
+
+    def delete_loan(self, tx: Transaction, _person: Person) -> None:
+        """One goes with its lines, or a line alone, which leaves the loan's stamp."""
+        if self.random.random() < 0.3:
+            tx.unlink("x_loan_line", self._pick("x_loan_line"))
+            return
+        loan = self._pick("x_loan")
+        of_it = [one for one, row in self.db.tables["x_loan_line"].rows.items() if row["x_loan_id"] == loan]
+        self.gone = [
+            ("x_loan", tx.row("x_loan", loan)),
+            *(("x_loan_line", tx.row("x_loan_line", one)) for one in of_it),
+        ]
+        tx.unlink("x_loan_line", of_it)
+        tx.unlink("x_loan", loan)
+
+    def put_back(self, _tx: Transaction, _person: Person) -> None:
+        """The loan deleted last is there again, as it was: out of a backup, under its old id and stamp."""
+        for model, row in self.gone:
+            if row["id"] not in self.db.tables[model].rows:
+                self.db.tables[model].put(dict(row))
+        self.gone = []
+
+    def custom_fields(self, tx: Transaction, _person: Person) -> None:
+        kind = self.random.random()
+        if kind < 0.4:
+            note = {"x_studio_approval_note": f"N{self.random.randrange(3)}"}
+            tx.write("account.move", self._pick("account.move", move_type=("in_invoice", "out_invoice")), note)
+        elif kind < 0.7:
+            line = self._pick("account.move.line")
+            center = self._pick("x_cost_center")
+            tx.raw("account.move.line", line, {"x_studio_cost_center": center, "write_date": tx.stamp})
+        else:
+            checked = {"x_studio_budget_checked": self.random.random() < 0.5}
+            tx.write("purchase.order", self._pick("purchase.order"), checked)
+
     _ACTIONS = tuple(
         (name, action)
         for name, action, weight in (
@@ -365,22 +466,28 @@ class Traffic:
         )
         for _ in range(weight)
     )  # fmt: skip
+    _CUSTOM_ACTIONS = (
+        *_ACTIONS, *[("center", center)] * 4, *[("loan", loan)] * 6, *[("change_loan", change_loan)] * 8,
+        *[("delete_loan", delete_loan)] * 3, *[("put_back", put_back)] * 2, *[("custom_fields", custom_fields)] * 8,
+    )  # fmt: skip
 
 
 class Oracle:
     """What the source says now: content hashes by document key, read apart from any capture."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, mappings: Mappings = SHIPPED) -> None:
         self.source = Source("erp", "sim", db.major, AccountHasher(KEY))
         self.transport = DirectTransport(db)
         log = get_logger("oracle")
-        self.reader = Reader(self.transport, self.source, 500, LANGUAGES, lambda *_: None, self._refuse, log)
+        self.reader = Reader(self.transport, self.source, 500, LANGUAGES, lambda *_: None, self._refuse, log, mappings)
         self.mappings = []
-        for mapping in MAPPINGS:
+        for mapping in mappings:
             if mapping.serves(db.major):
                 with suppress(UnknownModel):  # an app that is not installed
-                    self.reader.prepare(mapping)
-                    self.mappings.append(mapping)
+                    fitted, problems = self.reader.prepare(mapping)
+                    assert problems == []
+                    self.mappings.append(fitted)
+        self.by_model = {one.model: one for one in self.mappings}
         self.source = self.reader.source
 
     @staticmethod
@@ -398,14 +505,14 @@ class Oracle:
     def some(self, model: str, ids: set[int]) -> dict[str, Mapping[str, Any]]:
         """Given documents."""
         found: dict[str, Mapping[str, Any]] = {}
-        for batch in self.reader.by_ids(BY_MODEL[model], ids):
+        for batch in self.reader.by_ids(self.by_model[model], ids):
             found |= self._mapped(model, batch)
         return found
 
     def since(self, model: str, stamp: str) -> tuple[dict[str, Mapping[str, Any]], str]:
         """Documents with a stamp above one, and the newest stamp: what a plain poller asks for."""
         found: dict[str, Mapping[str, Any]] = {}
-        mapping = BY_MODEL[model]
+        mapping = self.by_model[model]
         for rows in self.reader._document_pages(mapping, (("write_date", ">", stamp),), 0):
             batch = self.reader._complete(mapping, rows, with_log=False)
             found |= self._mapped(model, batch)
@@ -415,9 +522,10 @@ class Oracle:
     def _mapped(self, model: str, batch: Any) -> dict[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
         for row in batch.rows:
-            document = BY_MODEL[model].map(row, batch.lines.get(row["id"], {}), self.source)
+            document = self.by_model[model].map(row, batch.lines.get(row["id"], {}), self.source)
             if document is not None:
-                found[self.source.key(document.entity, str(row["id"]))] = document.body
+                key = self.source.key(document.entity, record_name(model, document.entity, row["id"]))
+                found[key] = document.body
         return found
 
 
@@ -473,8 +581,9 @@ class Run:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.traffic = Traffic(Random(f"{seed}:traffic"), VERSIONS[seed % len(VERSIONS)])
-        self.oracle = Oracle(self.traffic.db)
+        self.mappings = CUSTOMISED if seed % 7 == 5 else SHIPPED
+        self.traffic = Traffic(Random(f"{seed}:traffic"), VERSIONS[seed % len(VERSIONS)], self.mappings)
+        self.oracle = Oracle(self.traffic.db, self.mappings)
         self.broker = FakeBroker()
         self.clock = ManualClock(START)
         # Half of the seeds sweep while they stream, in small slices; the others only at the end.
@@ -492,6 +601,7 @@ class Run:
             sweep_rows=self.random.choice((40, 300, 5000)),
             sweep_recent=timedelta(seconds=660),
             sweep_deletions=1.0,
+            mappings=self.mappings,
         )
         self.crashing = seed % 4 >= 2
         self.hinted = seed % 3 == 1
@@ -514,7 +624,7 @@ class Run:
         hints = [Hint("erp", model, record_id, self.traffic.now) for model, record_id in self.traffic.hooks]
         self.traffic.hooks.clear()
         if self.asking and self.random.random() < 0.1:
-            model = self.random.choice(MAPPINGS).model
+            model = self.random.choice(self.mappings.all).model
             if model not in self.capture.stopped_models:
                 self.asked += 1
                 request = SnapshotRequest(f"r{self.asked}", "erp", model, self.traffic.now)
@@ -619,6 +729,8 @@ class Run:
             if record == TRANSITION:
                 # Of a step it is not content: the document that its own names at the time, which may have changed.
                 how |= {"correlation_id"}
+            elif content["source_write_date"] is None:
+                how |= {"occurred_at"}  # it came back when it was seen to be
             said = (record, {name: value for name, value in content.items() if name not in how | COUNTED.keys()})
             repeats += content["event_id"] in first
             assert first.setdefault(content["event_id"], said) == said
@@ -651,6 +763,7 @@ def survive(seeds: Sequence[int]) -> None:
     assert crashes > 0
     assert missed > 0
     assert done["failed runs"] > 0
+    assert all(done[name] > 0 for name in ("center", "loan", "change_loan", "delete_loan", "put_back", "custom_fields"))
     assert all(modes[mode] > 0 for mode in ("snapshot", "window", "late", "sweep", "deleted", "tracking", "webhook"))
     assert stale > 0
     assert undeleted > 0
