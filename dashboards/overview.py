@@ -221,11 +221,19 @@ EXCEPTIONS: tuple[Panel, ...] = (
         "Open, by type",
         Prom(f"""sort_desc(sum by (type) ({kpi("exceptions_open", OF)}))""", "{{type}}", now=True),
         "Open exceptions of each type of the closed list.",
+        width=6,
     ),
     bars(
         "Open, by severity",
         Prom(f"""sum by (severity) ({kpi("exceptions_open", OF)})""", "{{severity}}", now=True),
         "How bad they are, as the policy says.",
+        width=6,
+    ),
+    bars(
+        "Past their service level, by type",
+        Prom(f"""sort_desc(sum by (type) ({kpi("exceptions_overdue", OF)}) > 0)""", "{{type}}", now=True),
+        "Open exceptions that were to be resolved by now.",
+        width=6,
     ),
     bars(
         "Highest rates of the last 30 days",
@@ -237,6 +245,7 @@ EXCEPTIONS: tuple[Panel, ...] = (
         "Documents that entered in the last 30 days and ever had the exception, of all that entered.",
         unit=units.PercentUnit,
         steps=((YELLOW, 0.15), (RED, 0.4)),
+        width=6,
     ),
     lines(
         "Exceptions per open document, by kind of document",
@@ -258,6 +267,23 @@ EXCEPTIONS: tuple[Panel, ...] = (
         ),
         "When deviations came up; retracted ones are left out.",
         stacked=True,
+    ),
+    rows(
+        "How old the backlog is, in business days",
+        Sql(
+            """
+            SELECT
+                type, owner_role AS owner, band, count() AS exceptions, countIf(late) AS past_service_level,
+                min(opened_at) AS oldest
+            FROM exception_ageing
+            WHERE @chosen
+            GROUP BY type, owner, band
+            ORDER BY past_service_level DESC, exceptions DESC
+            LIMIT 100
+            """
+        ),
+        "Open exceptions by type, owner and age, as of the last moment that each source told of.",
+        width=24,
     ),
     rows(
         "Newest open exceptions",

@@ -128,6 +128,18 @@ ALERTS: tuple[Alert, ...] = (
         "{{ $labels.source }} (company {{ $labels.company }}).",
     ),
     Alert(
+        name="FinwatchExceptionsOverdue",
+        expr=f"""{kpi("exceptions_overdue")} > 0""",
+        after="15m",
+        severity="warning",
+        kind="business",
+        about="exceptions_overdue",
+        page="exceptions-overdue",
+        summary="Exceptions are open past their service level",
+        description="{{ $value }} open {{ $labels.type }} exceptions on {{ $labels.entity }} documents of "
+        "{{ $labels.source }} (company {{ $labels.company }}) were to be resolved by now.",
+    ),
+    Alert(
         name="FinwatchDuplicatesOpen",
         expr=f"""sum by (source, rule) ({kpi("findings_open", 'detector="duplicates"')}) > 0""",
         after="5m",

@@ -79,6 +79,13 @@ _SPECS = (
         "exceptions with status open",
     ),
     KpiSpec(
+        "exceptions_overdue",
+        "Open exceptions past the time that their service level allows.",
+        "exceptions",
+        ("source", "entity", "company", "type", "severity"),
+        "exceptions with status open and due_at at or before now",
+    ),
+    KpiSpec(
         "exception_rate_stock",
         "Part of the open documents that have an open exception of the type.",
         "ratio",

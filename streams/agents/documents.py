@@ -550,19 +550,15 @@ class DocumentsStage:
             state.finding_version += 1
             finding = findings.exception_finding(subject, name, state, section, row.content, policy.label)
             view.emit(FINDING, finding.finding_id, finding)
-        if is_open and not state.counted:
-            tally.add(counts, f"exceptions_open|{entity}|{company}|{name}|{section.severity}")
-            tally.add(counts, f"exception_rate_stock#n|{entity}|{company}|{name}")
-            if section.finding:
-                tally.add(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{section.severity}")
-            state.counted = f"{company}|{section.severity}|{'f' if section.finding else ''}"
-        elif not is_open and state.counted:
-            was_company, severity, had_finding = state.counted.split("|")
-            tally.move(counts, f"exceptions_open|{entity}|{was_company}|{name}|{severity}", "")
-            tally.move(counts, f"exception_rate_stock#n|{entity}|{was_company}|{name}", "")
-            if had_finding:
-                tally.move(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{severity}", "")
-            state.counted = ""
+        counted = ""
+        if is_open:
+            due = "" if record.due_at is None else record.due_at
+            counted = f"{company}|{section.severity}|{'f' if section.finding else ''}|{due}"
+        if counted != state.counted:
+            for was, number in ((state.counted, -1), (counted, 1)):
+                if was:
+                    _count_exception(view, subject, counts, name, was, number)
+            state.counted = counted
         in_cohort = state.status != "retracted"
         if state.in_cohort != in_cohort:
             state.in_cohort = in_cohort
@@ -740,6 +736,19 @@ def _recount(counts: Tally, was: str, now: str) -> str:
     if was != now:
         tally.move(counts, was, now)
     return now
+
+
+def _count_exception(view: View, subject: Subject, counts: Tally, name: str, counted: str, number: int) -> None:
+    """``counted``: company, severity, whether it is a finding, and due time; rows from before had no due time."""
+    company, severity, finding, *due = counted.split("|")
+    label = f"{subject.entity}|{company}|{name}|{severity}"
+    tally.add(counts, f"exceptions_open|{label}", number)
+    tally.add(counts, f"exception_rate_stock#n|{subject.entity}|{company}|{name}", number)
+    if finding:
+        tally.add(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{severity}", number)
+    if due and due[0]:
+        count = tally.due_open if number > 0 else tally.due_closed
+        count(view, subject.source, counts, int(due[0]), label)
 
 
 def _recount_clock(counts: Tally, was: str, now: str) -> str:

@@ -30,15 +30,27 @@ def publish_exception(view: View, source: str, counts: Tally, said: Said, findin
     record = related_exception(finding, policy.related_level(kind), policy.calendar_of(finding.company_id))
     view.emit(EXCEPTION, record.document_key, record)
     company = tally.word(finding.company_id)
-    now = f"{entity}|{company}|{kind}|{severity}" if finding.status in LIVE else ""
+    due = "" if record.due_at is None else record.due_at
+    now = f"{entity}|{company}|{kind}|{severity}|{due}" if finding.status in LIVE else ""
     if now != said.excepted:
-        for label, number in ((said.excepted, -1), (now, 1)):
-            if label:
-                tally.add(counts, f"exceptions_open|{label}", number)
-                tally.add(counts, f"exception_rate_stock#n|{label.rpartition('|')[0]}", number)
+        if said.excepted:
+            _count(view, source, counts, said.excepted, -1)
+        if now:
+            _count(view, source, counts, now, 1)
         said.excepted = now
     in_cohort = finding.status != "retracted"
     if said.in_cohort != in_cohort:
         said.in_cohort = in_cohort
         day, number = said.entered // DAY, 1 if in_cohort else -1
         windows.count_apart(view, source, counts, day, entity, kind, policy, finding.updated_at, number)
+
+
+def _count(view: View, source: str, counts: Tally, excepted: str, number: int) -> None:
+    """``excepted``: entity, company, type, severity and due time; rows from before had no due time."""
+    entity, company, kind, severity, *due = excepted.split("|")
+    label = f"{entity}|{company}|{kind}|{severity}"
+    tally.add(counts, f"exceptions_open|{label}", number)
+    tally.add(counts, f"exception_rate_stock#n|{entity}|{company}|{kind}", number)
+    if due and due[0]:
+        count = tally.due_open if number > 0 else tally.due_closed
+        count(view, source, counts, int(due[0]), label)

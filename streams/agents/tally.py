@@ -1,8 +1,8 @@
 """Counts behind the KPIs, kept as rows beside what they count, so that they are exact after any crash.
 
 Rows: ``k:<source>`` the counts and the daily cohorts; ``a:<source>:<label>`` and ``a:<source>:<label>:<day>`` the
-starts of what is open. Every counted thing remembers the label it was counted under, so a
-correction first takes away what it had added.
+starts of what is open, or the due times of open exceptions. Every counted thing remembers the label it was counted
+under, so a correction first takes away what it had added.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from finwatch.domain.kpis import (
     OpenDays,
     OpenStarts,
     band_counts,
+    begun_by,
     cohort_days,
     oldest,
 )
@@ -28,6 +29,7 @@ from finwatch.domain.records import Kpi
 from streams.stage import View
 
 _BAR = "|"
+_DUE = "due"  # the first word of labels whose instants are due times
 SOURCES_ROW = "s:sources"
 
 
@@ -123,6 +125,16 @@ def _count_start(view: View, source: str, tally: Tally, start: int, label: str, 
     view.put(days_key, days)
 
 
+def due_open(view: View, source: str, tally: Tally, due: int, label: str) -> None:
+    """Count an open exception under its due time. ``label``: entity, company, type and severity."""
+    _count_start(view, source, tally, due, f"{_DUE}{_BAR}{label}", 1)
+
+
+def due_closed(view: View, source: str, tally: Tally, due: int, label: str) -> None:
+    """Take away what was counted under its due time."""
+    _count_start(view, source, tally, due, f"{_DUE}{_BAR}{label}", -1)
+
+
 def kpis(view: View, now: Mapping[str, int], policy_of: Callable[[str], Policy]) -> Iterator[Kpi]:
     """This partition's part of every KPI that is counted here, at each source's time, by the policy in force there."""
     sources = view.get(SOURCES_ROW, Sources)
@@ -135,9 +147,22 @@ def kpis(view: View, now: Mapping[str, int], policy_of: Callable[[str], Policy])
         yield from _counts(view, source, at, tally, policy)
         yield from _cohorts(view, source, at, tally, policy)
         for label in tally.open_labels:
+            if label.startswith(_DUE + _BAR):
+                yield _overdue(view, source, at, label)
+                continue
             entity, company, role = label.split(_BAR)
             calendar = policy.calendar_of(company or None)
             yield from _ages(view, source, at, label, calendar, {"entity": entity, "company": company, "role": role})
+
+
+def _overdue(view: View, source: str, at: int, label: str) -> Kpi:
+    """No timer tells that time has run out: due times are counted as of ``at`` whenever somebody asks."""
+    days_key = f"a:{source}:{label}"
+    spec = CATALOGUE["exceptions_overdue"]
+    labels = dict(zip(spec.labels, (source, *label.split(_BAR)[1:]), strict=True))
+    days = view.get(days_key, OpenDays) or OpenDays()
+    count = begun_by(days, lambda day: view.get(f"{days_key}:{day}", OpenStarts), at)
+    return part(view, spec.name, labels, at, value=float(count))
 
 
 def _ages(view: View, source: str, at: int, label: str, calendar: Calendar, labels: dict[str, str]) -> Iterator[Kpi]:

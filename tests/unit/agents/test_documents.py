@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -200,6 +201,23 @@ def test_content_exceptions_open_and_are_resolved() -> None:
     }
     replay.feed([bill("1", "2026-03-04 09:00", **bad)])
     assert {e.version for e in exceptions(replay).values()} == {3}
+
+
+def test_exceptions_are_overdue_from_their_due_time_until_they_are_resolved() -> None:
+    replay = documents()
+    bad = {"reference": None, "origin": None, "amount_total": Decimal(5000), "state": "posted"}
+    replay.feed([bill("1", "2026-03-02 09:00", **bad)])
+    due = {name: one.due_at for name, one in exceptions(replay).items()}
+    assert due.keys() == {"missing_order", "missing_reference"} and None not in due.values()
+
+    def overdue(now: int) -> dict[str, float]:
+        told = [one for one in replay.stage.kpis(replay.view, {"odoo": now}) if one.kpi == "exceptions_overdue"]
+        return {json.loads(one.labels)["type"]: one.value for one in told}
+
+    assert overdue(due["missing_order"] - 1)["missing_order"] == 0
+    assert overdue(due["missing_order"])["missing_order"] == 1
+    replay.feed([bill("1", "2026-05-03 09:00", **{**bad, "reference": "R-1"})])
+    assert overdue(at("2026-05-04 09:00")) == {"missing_order": 1, "missing_reference": 0}
 
 
 def test_history_exceptions() -> None:

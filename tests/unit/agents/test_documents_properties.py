@@ -273,3 +273,5 @@ def test_counts_are_what_they_count(pair: tuple[list[Event], list[Event]], days:
     assert sum(kpis.get("clocks_open", Counter()).values()) == len(live)
     exceptions = latest(replay.outputs(EXCEPTION), "exception_id").values()
     assert sum(kpis.get("exceptions_open", Counter()).values()) == sum(e.status == "open" for e in exceptions)
+    late = [e for e in exceptions if e.status == "open" and e.due_at is not None and e.due_at <= now]
+    assert sum(kpis.get("exceptions_overdue", Counter()).values()) == len(late)

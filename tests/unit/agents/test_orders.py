@@ -650,11 +650,11 @@ def test_exceptions_of_the_matching_are_counted_in_backlog_and_rates() -> None:
     related = Replay(relations_stage(POLICIES), RELATION)
     related.feed(told)
 
-    def counted(name: str) -> tuple[float, float]:
+    def counted(name: str, now: str = "2026-03-06 10:00") -> tuple[float, float]:
         parts = [
             one
             for replay in (documents, related)
-            for one in replay.stage.kpis(replay.view, {"odoo": at("2026-03-06 10:00")})
+            for one in replay.stage.kpis(replay.view, {"odoo": at(now)})
             if isinstance(one, Kpi) and one.kpi == name and '"over_billed"' in one.labels and '"30d"' not in one.labels
         ]
         return sum(one.value or 0 for one in parts if one.numerator is None) or sum(
@@ -662,11 +662,14 @@ def test_exceptions_of_the_matching_are_counted_in_backlog_and_rates() -> None:
         ), sum(one.denominator or 0 for one in parts)
 
     assert counted("exceptions_open") == (2, 0)
+    assert counted("exceptions_overdue") == (0, 0)
+    assert counted("exceptions_overdue", "2026-03-20 10:00") == (2, 0), "nobody resolved them in time"
     assert counted("exception_rate_stock") == (2, 2), "both bills bill more than is left of the order"
     assert counted("exception_rate_cohort") == (2, 2)
     credit = the_bill(billed(4), record="21", when="2026-03-07 10:00", move_type="in_refund")
     related.feed(one for one in facts_of([*events, credit]) if one.document_key == credit.document_key)
     assert counted("exceptions_open") == (0, 0)
+    assert counted("exceptions_overdue", "2026-03-20 10:00") == (0, 0)
     assert counted("exception_rate_cohort") == (2, 2), "they had it"
     # The window of the day: both parts together.
     for replay in (documents, related):
