@@ -6,7 +6,7 @@ from those it left. In the relations stage: the book of a partition, and its fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -15,7 +15,7 @@ from msgspec import Struct
 from finwatch.domain.documents import Content, Paper
 from finwatch.domain.duplicates.blocks import RELATION as RELATION_NAME
 from finwatch.domain.duplicates.blocks import relation_keys, side_of
-from finwatch.domain.duplicates.book import OPEN, UPDATED, Book, Dismissal, Fact
+from finwatch.domain.duplicates.book import OPEN, UPDATED, Book, Choose, Dismissal, Fact, Judge
 from finwatch.domain.duplicates.evidence import REFUND, Bill
 from finwatch.domain.duplicates.reports import finding, severity
 from finwatch.domain.events import Feedback, RelationFact
@@ -109,25 +109,31 @@ class DuplicatePairs:
         _, source, side, document_key = key.split(":", 3)
         Book(view, source, side, policy.document.duplicates).forget(document_key, now)
 
-    def apply(self, view: View, fact: RelationFact, policy: Policy) -> bool:
-        """Take one fact, once a version; emit the findings that changed. Raises InvalidEvent for an unreadable one."""
+    def apply(
+        self, view: View, fact: RelationFact, policy: Policy, choose: Callable[[int, str | None], Policy] | None = None
+    ) -> bool:
+        """Take one fact, once a version; emit the findings that changed. Raises InvalidEvent for an unreadable one.
+
+        ``choose``: the policy of a moment and a company, where there are several; a group of bills has its own.
+        """
         settings = policy.document.duplicates
         try:
             side = side_of(fact.relation_key)
         except ValueError as error:
             raise InvalidEvent("invalid_event", str(error)) from None
-        book = Book(view, fact.source, side, settings)
+        judges = None if choose is None else _judges(choose)
+        book = Book(view, fact.source, side, settings, None, policy.label, judges)
         said = book.take(_taken(fact))
         if said is None:
             return False
         if said or book.dropped:
             counts = tally.tally_of(view, fact.source)
             for one in said:
-                view.emit(FINDING, one.finding_id, finding(one, settings, policy.label))
+                view.emit(FINDING, one.finding_id, finding(one, one.judge.settings, one.judge.policy))
                 standing = one.standing
                 label = ""
                 if standing.status in (OPEN, UPDATED):
-                    label = f"findings_open|{DUPLICATES}|{standing.rule}|{severity(one, settings)}"
+                    label = f"findings_open|{DUPLICATES}|{standing.rule}|{severity(one, one.judge.settings)}"
                 if standing.counted != label:
                     tally.move(counts, standing.counted, label)
                     standing.counted = label
@@ -139,6 +145,14 @@ class DuplicatePairs:
     def kpis(self, view: View, now: Mapping[str, int], policies: PolicySet) -> list[Kpi]:
         """Its counts are kept in the tally, which the stage publishes."""
         return []
+
+
+def _judges(choose: Callable[[int, str | None], Policy]) -> Choose:
+    def judge(moment: int, company_id: str | None) -> Judge:
+        policy = choose(moment, company_id)
+        return Judge(policy.document.duplicates, policy.label)
+
+    return judge
 
 
 def with_verdict(dismissals: list[Dismissal], feedback: Feedback) -> list[Dismissal]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from finwatch.domain.duplicates.blocks import RELATION as PAIRS
 from finwatch.domain.events import RELATION_PROJECTIONS, PolicyChange, RelationFact
-from finwatch.domain.policy import PolicySet
+from finwatch.domain.policy import Policy, PolicySet
 from finwatch.domain.records import Kpi
 from finwatch.runtime.topics import RELATION
 from streams.agents import tally, windows
 from streams.agents.detector import RelationDetector, Timed
+from streams.agents.duplicates import DuplicatePairs
 from streams.agents.policies import PolicyBook
 from streams.stage import InvalidEvent, View
 
@@ -52,9 +52,15 @@ class RelationsStage:
                 return False
             raise InvalidEvent("invalid_event", "no detector knows this relation")
         policy = self._book.sole(view, event.source)
+        if isinstance(detector, DuplicatePairs) and (policy is None or policy.has_companies):
+            policy = self._book.at(view, event.source, event.occurred_at).of_company(event.company_id)
+
+            def choose(moment: int, company_id: str | None) -> Policy:
+                return self._book.at(view, event.source, moment).of_company(company_id)
+
+            return None if detector.apply(view, event, policy, choose) else False
         if policy is None:
-            moment = event.occurred_at if event.relation == PAIRS else _latest(view, event)
-            policy = self._book.at(view, event.source, moment)
+            policy = self._book.at(view, event.source, _latest(view, event))
         return None if detector.apply(view, event, policy.of_company(event.company_id)) else False
 
     def _change_policy(self, view: View, change: PolicyChange) -> bool | None:

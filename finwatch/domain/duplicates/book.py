@@ -9,14 +9,16 @@ its key: what is said of the pair there is another finding, and the one that was
 versions to itself: 1, 2, 3.
 
 What stands in the end depends on the last version of each bill alone, and on nothing that arrives twice or in another
-order. Two exceptions: a block holds ``block_cap`` bills and lets the one entered first go for another, and what is let
-go is not compared with what comes later. It is counted. And a bill of which nothing was ever said is forgotten
-``forget_after_days`` after it was last seen to change, in its source's time.
+order: a group is judged by the policy of the time at which the last of its bills came to stand as it does, and of the
+company of the bill that was entered last (``Choose``). Two exceptions: a block holds ``block_cap`` bills and lets the
+one entered first go for another, and what is let go is not compared with what comes later. It is counted. And a bill
+of which nothing was ever said is forgotten ``forget_after_days`` after it was last seen to change, in its source's
+time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache, partial
 from math import exp, log
@@ -172,27 +174,52 @@ class Learned(Struct, array_like=True):
     others: dict[str, str] = {}
 
 
+class Judge(NamedTuple):
+    """What a group is judged by: a policy's section, and the policy's label."""
+
+    settings: DuplicatesSection
+    policy: str = ""
+
+
+Choose = Callable[[int, str | None], Judge]
+"""The judge of a moment (epoch microseconds, event time) and a company."""
+
+
 class Said(NamedTuple):
-    """What has to be published of a group: its bills (the last entered first), and how it stands."""
+    """What has to be published of a group: its bills (the last entered first), how it stands, and who judged it."""
 
     finding_id: str
     version: int
     bills: tuple[Bill, ...]
     standing: Standing
     dismissal: Dismissal | None
+    judge: Judge
 
 
 class Book:
     """The rows of one source on one side (``blocks.VENDOR``, ``blocks.AMOUNT``) of one partition."""
 
     def __init__(
-        self, rows: Rows, source: str, side: str, settings: DuplicatesSection, least: float | None = None
+        self,
+        rows: Rows,
+        source: str,
+        side: str,
+        settings: DuplicatesSection,
+        least: float | None = None,
+        policy: str = "",
+        choose: Choose | None = None,
     ) -> None:
-        """``least``: the score from which on a group is said; the policy's ``report_at`` unless given."""
+        """``least``: the score from which on a group is said; the policy's ``report_at`` unless given.
+
+        ``settings``: of the policy of the fact, whose label is ``policy``: by it a bill is put into blocks and kept.
+        ``choose``: who judges a group, where there are several policies; the fact's unless given.
+        """
         self._rows = rows
         self._side = side
         self._settings = settings
-        self._least = settings.report_at if least is None else least
+        self._least = least
+        self._choose = choose
+        self._judge = Judge(settings, policy)
         self._entry, self._block, self._shelf, self._shapes, self._note, self._group, self._learned = _prefixes(
             source, side
         )
@@ -446,7 +473,7 @@ class Book:
                 for entered, amount, currency in notes.notes.values()
                 if bill.amount is not None
                 and currency == bill.currency
-                and Decimal(amount) >= bill.amount * (1 - self._settings.amount_tolerance)
+                and Decimal(amount) >= bill.amount * (1 - self._judge.settings.amount_tolerance)
             ),
             default=None,
         )
@@ -467,6 +494,8 @@ class Book:
         if one is None or other is None:
             return
         owner = one.present and other.present and (one.bill.vendor == other.bill.vendor) == (self._side == VENDOR)
+        judging = self._judge
+        self._judge = self._judge_of((one.bill, other.bill))
         verdict = self._verdict(one, other) if owner else None
         identity = "" if verdict is None else group_finding_id(DUPLICATES, pair, self._place(one.bill))
         # What was said of them here while they met under another key, or looked like one.
@@ -477,23 +506,35 @@ class Book:
                     self._say(known, pair, (one, other), None)
         if verdict is not None:
             self._say(identity, pair, (one, other), verdict)
+        self._judge = judging
+
+    def _judge_of(self, bills: Collection[Bill]) -> Judge:
+        """Who judges bills: it follows from them alone, whichever of them came last."""
+        if self._choose is None or not bills:
+            return self._judge
+        return self._choose(max([bill.entered_at for bill in bills]), max(bills, key=_age).company)
+
+    def _is_enough(self, score: float) -> bool:
+        return score >= (self._judge.settings.report_at if self._least is None else self._least)
 
     def _verdict(self, one: Entry, other: Entry) -> Verdict | None:
         a, b = one.bill, other.bill
-        verdict = compare(a, b, self._settings)
-        if verdict is None or verdict.score < self._least:
+        settings = self._judge.settings
+        verdict = compare(a, b, settings)
+        if verdict is None or not self._is_enough(verdict.score):
             return None
         shared = [name for name in one.blocks if name in other.blocks]
         if not shared:
             return None  # they met under what one of them was before
         context = self._context(a, b, shared)
         if context != ALONE:
-            verdict = compare(a, b, self._settings, context)
-            if verdict is None or verdict.score < self._least:
+            verdict = compare(a, b, settings, context)
+            if verdict is None or not self._is_enough(verdict.score):
                 return None
         return verdict
 
     def _context(self, a: Bill, b: Bill, shared: list[str]) -> Context:
+        settings = self._judge.settings
         first, last = sorted((a, b), key=_age)
         credited = self._credited_at(first)
         settled = (
@@ -503,14 +544,14 @@ class Book:
             or (first.reversed and credited is None)
         )
         kind, _ = like.compare_references(
-            a.reference, b.reference, self._settings.min_reference_length, self._settings.ignore_references
+            a.reference, b.reference, settings.min_reference_length, settings.ignore_references
         )
         referenced = kind in SAME_PAPER
         dates: set[int] = set()
         lately: set[int] = set()
         between = False
         around = (
-            names(VENDOR, a, self._settings)[-1] if self._side == VENDOR else next(iter(shared))
+            names(VENDOR, a, settings)[-1] if self._side == VENDOR else next(iter(shared))
         )  # the bills of the vendor and the amount; of other vendors those of the block
         for key in self._members(self._scope(a), around):
             entry = self._rows.get(self._entry + key, Entry)
@@ -523,7 +564,7 @@ class Book:
                 between = between or (other.posted and first.created_at <= other.created_at <= last.created_at)
             elif other.date is not None and (not referenced or other.reference in (a.reference, b.reference)):
                 apart = min(abs(other.date - (one.date or 0)) for one in (a, b))
-                if apart > self._settings.date_window_days:
+                if apart > settings.date_window_days:
                     dates.add(other.date)
                     if apart <= QUARTER:
                         lately.add(other.date)
@@ -532,13 +573,14 @@ class Book:
     def _decide_splits(self, touched: Mapping[str, str]) -> None:
         """``touched``: blocks by name, with where each stands."""
         before: set[str] = set()
-        found: dict[str, tuple[Group, Verdict | None]] = {}
+        found: dict[str, tuple[Group, Verdict, Judge]] = {}
+        judging = self._judge
         for name, scope in touched.items():
             members = self._find(scope, name)
             if members is None or (len(members.entered) < 2 and not members.splits):
                 continue
             before.update(members.splits)
-            now: dict[str, tuple[Group, Verdict | None]] = {}
+            now: dict[str, tuple[Group, Verdict, Judge]] = {}
             gathered = name.startswith(GATHERED)
             if len(members.entered) > (1 if gathered else 2):
                 entries = [
@@ -546,7 +588,9 @@ class Book:
                     for key in members.entered
                     if (entry := self._rows.get(self._entry + key, Entry)) is not None and not entry.bill.reversed
                 ]
-                if gathered and not near([entry.bill for entry in entries], self._settings):
+                self._judge = self._judge_of([entry.bill for entry in entries])
+                settings = self._judge.settings
+                if gathered and not near([entry.bill for entry in entries], settings):
                     entries = []
                 entries = [entry for entry in entries if self._credited_at(entry.bill) is None]
                 by_number = {entry.bill.key: entry.blocks[0] for entry in entries}
@@ -554,25 +598,32 @@ class Book:
                     of_block = {}
                 elif gathered:
                     of_vendor = partial(self._of_amount, entries[0].bill.vendor)
-                    of_block = gathered_splits([entry.bill for entry in entries], of_vendor, self._settings)
+                    of_block = gathered_splits([entry.bill for entry in entries], of_vendor, settings)
                 else:
-                    of_block = splits([entry.bill for entry in entries], self._settings)
+                    of_block = splits([entry.bill for entry in entries], settings)
                 for group, split in of_block.items():
                     numbers = {by_number.get(key, "") for key in group}
                     if name.startswith(ORDER_BLOCK) and len(numbers) == 1 and min(numbers).startswith(NUMBER_BLOCK):
                         continue  # the block of their number decides
-                    if split.score >= self._least:
-                        now[group_finding_id(DUPLICATES, group, self._place(entries[0].bill))] = group, split
+                    if self._is_enough(split.score):
+                        identity = group_finding_id(DUPLICATES, group, self._place(entries[0].bill))
+                        now[identity] = group, split, self._judge
             found.update(now)
             if sorted(now) != members.splits:
                 members.splits = sorted(now)
                 self._put_block(scope, name, members)
         for identity in sorted(before | found.keys()):
-            standing = self._rows.get(self._group + identity, Standing)
-            nothing: tuple[Group, Verdict | None] = (standing.keys if standing is not None else (), None)
-            group, verdict = found.get(identity, nothing)
+            verdict: Verdict | None
+            if identity in found:
+                group, verdict, self._judge = found[identity]
+            else:
+                standing = self._rows.get(self._group + identity, Standing)
+                group, verdict = standing.keys if standing is not None else (), None
             entries = [entry for key in group if (entry := self._rows.get(self._entry + key, Entry)) is not None]
+            if verdict is None:
+                self._judge = self._judge_of([entry.bill for entry in entries])
             self._say(identity, group, entries, verdict)
+        self._judge = judging
 
     def _of_amount(self, vendor: str | None, cents: int, currency: str | None) -> list[Bill]:
         """A vendor's bills of an amount that nothing has credited, and its orders of that amount."""
@@ -607,7 +658,7 @@ class Book:
             entry = self._rows.get(self._entry + key, Entry)
             if entry is not None and entry.bill.currency == order.currency and entry.bill.document_type != REFUND:
                 billed += entry.bill.amount or 0
-        return billed >= order.amount * (1 - self._settings.amount_tolerance)
+        return billed >= order.amount * (1 - self._judge.settings.amount_tolerance)
 
     # -- what is said --
 
@@ -618,6 +669,7 @@ class Book:
     def _say(self, identity: str, group: Group, entries: Iterable[Entry], verdict: Verdict | None) -> None:
         """Bring what stands in line with the verdict, and publish it when it changed."""
         entries = tuple(entries)
+        judge = self._judge
         standing = self._rows.get(self._group + identity, Standing)
         if standing is None:
             if verdict is None:
@@ -643,8 +695,8 @@ class Book:
             doubts = self._doubts(vendor, identity, verdict.rule)
             standing.opened = max(entry.bill.created_at for entry in entries)  # whenever they met: that differs
             standing.rule, standing.reasons = verdict.rule, verdict.reasons
-            standing.score = _lowered(verdict.score, doubts, self._settings.dismissed_points)
-            standing.weak = standing.score < self._settings.report_at <= verdict.score
+            standing.score = _lowered(verdict.score, doubts, judge.settings.dismissed_points)
+            standing.weak = standing.score < judge.settings.report_at <= verdict.score
             if doubts:
                 standing.reasons += ("Findings like this about this vendor were dismissed before.",)
             if dismissal is not None:
@@ -660,7 +712,7 @@ class Book:
                 standing.status = UPDATED
             # One version a fact, however often it was decided again on the way: only the last is published.
             standing.version += identity not in self._said
-            self._said[identity] = Said(identity, standing.version, bills, standing, dismissal)
+            self._said[identity] = Said(identity, standing.version, bills, standing, dismissal, judge)
             self._rows.put(self._group + identity, standing)
         self._learn(identity, standing)
 

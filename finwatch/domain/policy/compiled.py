@@ -123,6 +123,11 @@ class Policy:
         variant.label, variant.content, variant.content_hash = self.label, self.content, self.content_hash
         return variant
 
+    @property
+    def has_companies(self) -> bool:
+        """Whether any company has something of its own."""
+        return bool(self._variants)
+
     def of_company(self, company_id: str | None) -> Policy:
         """The policy as it holds for a company: the group's, with what the company has of its own."""
         variants = self._variants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from zlib import crc32
 
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finwatch.domain.duplicates.references import reference
-from finwatch.domain.events import Bill, Event, ExpenseLine, Feedback, RelationFact
-from finwatch.domain.policy import Policy, PolicySet
+from finwatch.domain.events import Bill, Event, ExpenseLine, Feedback, PolicyChange, RelationFact
+from finwatch.domain.policy import Policy, PolicySet, parse_policy
+from finwatch.domain.policy.change import change_record
 from finwatch.domain.records import Finding, Kpi, Relation
 from finwatch.runtime.policies import packaged_policy
 from finwatch.runtime.topics import FINDING, RELATION
@@ -587,20 +589,26 @@ def test_a_correction_starts_the_time_anew_and_a_policy_may_keep_bills_for_ever(
 # -- whatever the order and the partitions --
 
 Order = Callable[[list[Relation]], Sequence[Relation]]
+RELATIONS = relations_stage(POLICIES)
+"""Keeps nothing of what it is fed, only policies that it has read."""
 
 
 def sent(replay: Replay) -> list[Relation]:
     return [f for f in replay.outputs(RELATION) if isinstance(f, Relation) and f.relation == "duplicate_bill"]
 
 
-def spread(facts: Iterable[Relation], partitions: int, order: Order) -> list[Any]:
-    """What the partitions of the relations stage say, each fed with its facts in an order of its own."""
+def spread(facts: Iterable[Relation], partitions: int, order: Order, changes: Sequence[PolicyChange] = ()) -> list[Any]:
+    """What the partitions of the relations stage say, each fed with its facts in an order of its own.
+
+    ``changes``: policies that were published before.
+    """
     parts: dict[int, list[Relation]] = {}
     for fact in facts:
         parts.setdefault(crc32(fact.relation_key.encode()) % partitions, []).append(fact)
     said: list[Any] = []
     for mine in parts.values():
-        related = Replay(relations_stage(POLICIES), RELATION)
+        related = Replay(RELATIONS, RELATION)
+        related.feed(changes)
         related.feed(msgspec.convert(msgspec.to_builtins(fact), RelationFact) for fact in order(mine))
         said += related.outputs(FINDING)
     return said
@@ -621,6 +629,7 @@ def standing(outputs: Iterable[Any]) -> dict[str, Any]:
             f.amount_at_risk,
             f.evidence,
             f.opened_at,
+            f.policy_version,
         )
         for key, f in found.items()
         if f.status != "retracted"
@@ -678,19 +687,8 @@ def test_any_order_and_any_partitions_end_in_the_same_findings(
     for n, finding in enumerate(dismissed):
         replay.stage.apply(replay.view, feedback(finding, n=n), n)
 
-    def mixed(facts: list[Relation]) -> list[Relation]:
-        """Each document's facts keep their order; the documents' mix freely, and some come again."""
-        rest = [[f for f in facts if f.document_key == key] for key in sorted({f.document_key for f in facts})]
-        found: list[Relation] = []
-        while any(rest):
-            source = data.draw(st.sampled_from([i for i, queue in enumerate(rest) if queue]))
-            found.append(rest[source].pop(0))
-            if data.draw(st.booleans()):
-                found.append(data.draw(st.sampled_from(found)))
-        return found
-
     wanted = standing(relate(replay).outputs(FINDING))
-    assert standing(spread(sent(replay), partitions, mixed)) == wanted
+    assert standing(spread(sent(replay), partitions, mixed(data))) == wanted
     # And what stands is what the last sight of each bill says, whatever it was before.
     fresh = documents()
     fresh.feed({event.document_key: event for event in events}.values())
@@ -701,6 +699,61 @@ def test_any_order_and_any_partitions_end_in_the_same_findings(
         assert {k: (*v[1:7], v[8]) for k, v in standing(relate(fresh).outputs(FINDING)).items()} == {
             k: (*v[1:7], v[8]) for k, v in wanted.items()
         }
+
+
+@cache
+def following() -> PolicyChange:
+    """Another policy from 17 March on, amid the histories, with one company that has its own."""
+    raw = msgspec.to_builtins(packaged_policy("default").document, str_keys=True)
+    raw["version"] = "next"
+    raw["duplicates"] |= {"report_at": 0.8, "date_window_days": 40, "min_reference_length": 5, "severity": "low"}
+    raw["companies"] = {"2": {"duplicates": {"report_at": 0.3, "owner": "controller"}}}
+    policy = parse_policy(raw)
+    record = change_record(policy, at("2026-03-09 10:00"), packaged_policy("default"), at("2026-03-17 00:00"))
+    return msgspec.convert(msgspec.to_builtins(record), PolicyChange)
+
+
+@st.composite
+def copies(draw: st.DrawFn) -> list[Event]:
+    """Bills of one paper in two companies, some of them corrected, before the change of the policy and after it."""
+    found: list[Event] = []
+    for n in range(draw(st.integers(2, 7))):
+        record = str(draw(st.integers(1, 4)))
+        fields: dict[str, Any] = {"company_id": draw(st.sampled_from("12")), "amount_total": Decimal(100)}
+        fields["invoice_date"] = day("2026-03-01") + draw(st.sampled_from([0, 0, 20]))
+        fields["created_at"] = at(f"2026-03-0{int(record) + 2} 09:00")
+        fields["reference"] = draw(st.sampled_from(["R-1007", "R-1007", "r 1007", "R-1070", "R7", None]))
+        found.append(bill(record, f"2026-03-{2 * n + 10:02d} 10:00", **fields))
+    return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(copies(), st.integers(1, 3), st.data())
+def test_any_order_ends_in_the_same_findings_across_a_change_of_the_policy(
+    events: list[Event], partitions: int, data: st.DataObject
+) -> None:
+    """Whoever comes last, and whenever: a pair is judged by the policy that its own bills ask for."""
+    replay = documents()
+    replay.feed(events)
+    change = following()
+    wanted = standing(spread(sent(replay), 1, lambda facts: facts, [change]))
+    assert standing(spread(sent(replay), partitions, mixed(data), [change])) == wanted
+
+
+def mixed(data: st.DataObject) -> Order:
+    """Each document's facts keep their order; the documents' mix freely, and some come again."""
+
+    def order(facts: list[Relation]) -> list[Relation]:
+        rest = [[f for f in facts if f.document_key == key] for key in sorted({f.document_key for f in facts})]
+        found: list[Relation] = []
+        while any(rest):
+            source = data.draw(st.sampled_from([i for i, queue in enumerate(rest) if queue]))
+            found.append(rest[source].pop(0))
+            if data.draw(st.booleans()):
+                found.append(data.draw(st.sampled_from(found)))
+        return found
+
+    return order
 
 
 def test_a_pair_opens_when_the_later_bill_was_entered_whenever_the_two_meet() -> None:
