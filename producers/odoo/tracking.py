@@ -116,6 +116,8 @@ def is_twin(message_model: str, field_model: str) -> bool:
 
 def _raw(row: Row, side: str, kind: str) -> str | None:
     """A value as text: selections as their label, references as id, times as ISO 8601."""
+    if kind in ("selection", "char"):
+        return text(row, f"{side}_value_char")
     if kind == "boolean":
         return "true" if row.get(f"{side}_value_integer") else "false"
     if kind == "integer":
@@ -185,8 +187,7 @@ def decode(value: Row, message: Row, field: TrackedField, labels: Labels, childr
     )
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a change of state means: canonical activity, and for approvals the step, role and decision."""
 
     activity: str

@@ -382,9 +382,9 @@ def company(row: Row) -> tuple[bytes, bytes, str | None]:
     """(Avro, content, id) of the company of a row. Raises Odd."""
     value = row.get("company_id")
     if value.__class__ is list and value and value[0].__class__ is int:
-        found: tuple[bytes, bytes, str | None] = _table("ref", _COMPANY)[value[0]]
+        found: tuple[bytes, bytes, str | None] = _companies[value[0]]
         return found
     return _NULL if value is False or value is None else odd()
 
 
-_COMPANY = Node("string", nullable=True)
+_companies = _table("ref", Node("string", nullable=True))
