@@ -197,6 +197,7 @@ class PurchaseOrder(Event, frozen=True):
     currency_rate: float | None = None
     name: str | None = None
     lines: list[OrderLine] = []
+    vendor_account_hashes: list[str] = []
 
 
 class Receipt(Event, frozen=True):

@@ -317,9 +317,9 @@ def _simple(kind: LabelKind, entity: str) -> Callable[[Truth], Iterator[Made]]:
     return lambda truth: (Made(truth.keys(entity, label.ids[0])) for label in truth.of(kind))
 
 
-def _together(kind: LabelKind, entity: str = "purchase_order") -> Callable[[Truth], Iterator[Made]]:
+def _together(entity: str, *kinds: LabelKind) -> Callable[[Truth], Iterator[Made]]:
     """All documents of a label in one finding."""
-    return lambda truth: (Made(truth.keys(entity, *label.ids)) for label in truth.of(kind))
+    return lambda truth: (Made(truth.keys(entity, *label.ids)) for label in truth.of(*kinds))
 
 
 def _by_creator(kind: LabelKind, entity: str, model: str) -> Callable[[Truth], Iterator[Made]]:
@@ -381,10 +381,14 @@ KINDS = (
     Kind(
         "bank accounts of several vendors",
         ("duties.shared_bank_account",),
-        _together(LabelKind.SHARED_ACCOUNT, "bank_account"),
+        _together("bank_account", LabelKind.SHARED_ACCOUNT),
     ),
     Kind("payments soon after a change of the account", ("duties.bank_change_before_payment",), _paid_after_change),
-    Kind("orders split below the limit", ("duties.split_orders",), _together(LabelKind.SPLIT_ORDERS)),
+    Kind(
+        "orders split below the limit",
+        ("duties.split_orders",),
+        _together("purchase_order", LabelKind.SPLIT_ORDERS, LabelKind.SPLIT_OVER_VENDORS),
+    ),
     Kind("persons who approve their own again and again", ("duties.repeated_overrides",), _overrides),
     Kind(
         "orders approved late",

@@ -29,6 +29,7 @@ class LabelKind(StrEnum):
     ORDER_AFTER_BILL = "order_after_bill"
     ONE_HAND = "one_hand"
     SPLIT_ORDERS = "split_orders"
+    SPLIT_OVER_VENDORS = "split_over_vendors"
     BILLED_AFTER_RETURN = "billed_after_return"
     RETURN_NOT_CREDITED = "return_not_credited"
     OTHER_VENDOR = "other_vendor"

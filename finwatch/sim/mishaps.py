@@ -1,8 +1,8 @@
 """What goes wrong between an order, its goods and its bill, each beside what only looks like it and is in order.
 
 Goods go back to the vendor, another vendor bills, a bill bears another tax, an order is billed in parts that come to
-too much, an employee claims what the vendor billed. Orders are small, so that no approval and no limit has a part in
-them, and bills are due so late that no deadline does.
+too much, an employee claims what the vendor billed, a purchase is split over two vendors with one account. Other
+orders are so small that no approval and no limit has a part in them, and bills are due so late that no deadline does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from finwatch.sim import actions
 from finwatch.sim.actions import Line
 from finwatch.sim.labels import LabelKind
-from finwatch.sim.people import PRODUCTS, Vendor
+from finwatch.sim.people import PRODUCTS, Vendor, iban
 
 if TYPE_CHECKING:
     from finwatch.sim.company import Company
@@ -42,6 +42,7 @@ def stories(company: Company, weeks: float, scale: float) -> Iterator[Callable[[
             yield lambda random, wrong=wrong: told.other_tax(random, wrong)  # type: ignore[misc]
             yield lambda random, wrong=wrong: told.in_parts(random, wrong)  # type: ignore[misc]
             yield lambda random, wrong=wrong: told.claimed_too(random, wrong)  # type: ignore[misc]
+            yield lambda random, wrong=wrong: told.over_two_vendors(random, wrong)  # type: ignore[misc]
 
 
 class _Mishaps:
@@ -175,6 +176,37 @@ class _Mishaps:
             report = actions.create_report(tx, employee.employee, manager.uid, text, [(text, amount)], company.today())
         company.label(kind, "account.move", (bill,), report=str(report), what="an expense of another amount")
         yield from company.decide_report(random, employee, manager, report, 0)
+
+    def over_two_vendors(self, random: Random, wrong: bool) -> Story:
+        """A purchase is split over two new vendors that are paid to one account; or they have an account each."""
+        company = self._company
+        yield company.hours.draw(random, company.end - timedelta(days=4))
+        maker, buyer = random.choice(company.staff.clerks), random.choice(company.staff.buyers)
+        like = random.choice(company.vendors)
+        number = iban(random)
+        vendors, accounts = [], []
+        for name in ("Bouwmaat Noord BV", "Noordelijke Bouw BV") if wrong else ("Kade Techniek BV", "Delta Staal BV"):
+            vat = f"NL{random.randrange(10**8, 10**9)}B01"
+            vendors.append(company.another_record(maker, like.partner, vat=vat, name=name, complete_name=name))
+            with company.acting(maker) as tx:
+                accounts.append(actions.create_bank_account(tx, vendors[-1], number, trusted=False))
+            number = number if wrong else iban(random)
+        if wrong:
+            company.label(LabelKind.SHARED_ACCOUNT, "res.partner.bank", tuple(accounts))
+        planned = (company.now + timedelta(days=5)).strftime("%Y-%m-%d 10:00:00.000000")
+        orders = []
+        for vendor in vendors:
+            yield company.hours.after(company.now, random.uniform(0.2, 1.5))
+            net = random.uniform(0.8, 0.98) * actions.APPROVAL_THRESHOLD / (1 + actions.TAX_RATE)
+            with company.acting(buyer) as tx:
+                orders.append(
+                    actions.create_order(tx, vendor, [Line(1, PRODUCTS[0], 20.0, round(net / 20, 2))], planned)
+                )
+                actions.confirm_order(tx, orders[-1])
+        company.label(
+            LabelKind.SPLIT_OVER_VENDORS if wrong else LabelKind.IN_ORDER, "purchase.order", tuple(orders),
+            what="orders of two vendors with an account each",
+        )  # fmt: skip
 
     def _order(self, random: Random, vendor: Vendor) -> int:
         """A small order that is confirmed at once."""

@@ -27,7 +27,7 @@ from producers.odoo.mapping.spec import Child, Fields, Joined, Mapping, Source
 from producers.odoo.politeness import PoliteTransport
 from producers.odoo.tracking import Labels, Tracked, TrackedField
 from producers.odoo.transport import Transport
-from producers.odoo.values import Domain, Row, odoo_moment, ref, ref_id
+from producers.odoo.values import Domain, Row, odoo_moment, ref, ref_id, refs
 
 CHILD_PAGE = 5000
 ALWAYS_THERE = ("id", "display_name")
@@ -105,8 +105,10 @@ class Reader:
                     raise
                 self._available[child.model] = {}
         for joined in mapping.joined:
-            self._wanted(joined.model, joined.fields)
-        for joined in (one for child in mapping.children for one in child.joined):
+            if not joined.optional:
+                self._wanted(joined.model, joined.fields)
+        beside = [one for one in mapping.joined if one.optional]
+        for joined in (*beside, *(one for child in mapping.children for one in child.joined)):
             try:
                 self._wanted(joined.model, joined.fields)
                 self._transport.search_read(joined.model, [], ["id"], limit=1)
@@ -327,7 +329,11 @@ class Reader:
         for child in mapping.children:
             lines = self._children(child, ids)
             children.append((child, lines, [(one, self._others(lines, one)) for one in child.joined]))
-        joined = [(one, self._others(rows, one)) for one in mapping.joined]
+        joined: list[tuple[Joined, dict[int, Row]]] = []
+        for one in mapping.joined:
+            through = "." in one.via  # it begins at what one before it reads
+            via = [other for _, others in joined for other in others.values()] if through else rows
+            joined.append((one, self._others(via, one)))
         if mapping.model == "stock.picking" and self._has_new_picking_type(rows):
             self._read_picking_types()
         log = None
@@ -375,7 +381,7 @@ class Reader:
         fields = self._wanted(joined.model, joined.fields)
         if not fields:
             return {}
-        ids = sorted({via for row in _concerned(rows_via, joined) if (via := ref_id(row, joined.via)) is not None})
+        ids = sorted({one for row in _concerned(rows_via, joined) for one in _led_to(row, joined.via)})
         found: dict[int, Row] = {}
         for start in range(0, len(ids), self._page_size):
             chunk = ids[start : start + self._page_size]
@@ -515,6 +521,23 @@ def _join(rows_via: list[Row], joined: Joined, others: dict[int, Row]) -> None:
     """Columns of other records to the rows that hold them."""
     if others:
         for row in _concerned(rows_via, joined):
-            other = others.get(ref_id(row, joined.via) or 0)
-            if other is not None:
-                row.update(other)
+            found = [others[one] for one in _led_to(row, joined.via) if one in others]
+            if _several(row, joined.via):
+                for name in found[0] if found else ():
+                    row[name] = [one[name] for one in found]
+            elif found:
+                row.update(found[0])
+
+
+def _several(row: Row, field: str) -> bool:
+    """Whether a field leads to any number of records: their ids alone, where a many2one has a name too."""
+    value = row.get(field)
+    return isinstance(value, list) and not (len(value) == 2 and isinstance(value[1], str))
+
+
+def _led_to(row: Row, field: str) -> list[int]:
+    """Ids of the records that a field leads to."""
+    if _several(row, field):
+        return [int(one) for one in refs(row, field)]
+    one = ref_id(row, field)
+    return [] if one is None else [one]

@@ -64,6 +64,7 @@ class Told(Struct, omit_defaults=True):
     company_amount: Decimal | None = None
     blocks: list[Block] = []
     firm: str | None = None
+    accounts: list[str] = []
 
 
 _DECODER = msgspec.json.Decoder(Told)
@@ -202,7 +203,8 @@ class PersonFacts:
                 asked and content.amount is not None and people.is_part(content.amount, change.policy.document.duties)
             )
             if asked and content.created_at is not None:
-                told = Told(content.created_at, person, firm=_firm(change.event))
+                accounts = change.event.vendor_account_hashes if isinstance(change.event, PurchaseOrder) else []
+                told = Told(content.created_at, person, firm=_firm(change.event), accounts=accounts)
                 key = f"{PERSON}:{subject.source}:{person}"
                 _send(change, PERSON, f"q:{subject.document_key}", key, told)
             else:
@@ -582,6 +584,7 @@ class PersonActivity:
                 event_id,
                 told.company_amount,
                 told.firm,
+                told.accounts,
             )
         else:
             person.overrides[fact.document_key] = Override(

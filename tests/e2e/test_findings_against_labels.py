@@ -263,6 +263,7 @@ def test_every_label_is_accounted_for(world: World) -> None:
         LabelKind.OTHER_TAX,
         LabelKind.BILLED_IN_PARTS,
         LabelKind.EXPENSE_TOO,
+        LabelKind.SPLIT_OVER_VENDORS,
     }
     others = UNDETECTED.keys() | HARMLESS.keys() | NEAR_MISSES.keys()
     assert asked.isdisjoint(others)
@@ -278,6 +279,7 @@ def test_every_way_of_being_in_order_was_made(world: World) -> None:
         "the tax that was ordered on another price",
         "an order billed in two parts",
         "an expense of another amount",
+        "orders of two vendors with an account each",
     }
 
 

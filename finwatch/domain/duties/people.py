@@ -28,6 +28,7 @@ class Request(Struct, array_like=True):
     event_id: str
     company_amount: Decimal | None = None
     firm: str | None = None  # the vendor's tax number: several records may be one firm's
+    accounts: list[str] = []  # keyed hashes of the numbers it is paid to
 
 
 class Override(Struct, array_like=True):
@@ -83,12 +84,9 @@ def judge(name: str, person: Person, settings: DutiesSection) -> Iterator[Verdic
 
 def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -> Iterator[Verdict]:
     live = sorted((one.at, key, one) for key, one in person.requests.items() if one.live and one.amount is not None)
-    by_vendor: dict[tuple[str | None, str | None], list[tuple[str, Request]]] = {}
-    for _, key, one in live:
-        if one.amount is not None and is_part(one.amount, settings):
-            by_vendor.setdefault((one.firm or one.vendor, one.currency), []).append((key, one))
+    parts = [(key, one) for _, key, one in live if one.amount is not None and is_part(one.amount, settings)]
     window = settings.split_days * DAY
-    for group in by_vendor.values():
+    for group in _by_payee(parts, settings):
         start = 0
         while start < len(group):
             first = group[start][1]
@@ -104,6 +102,7 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
             share = f"{total * 100 / limit:.0f} %"
             last = together[-1][1]
             records = {one.vendor for _, one in together}
+            firms = {one.firm or one.vendor for _, one in together}
             yield Verdict(
                 "split_orders",
                 (name, together[0][0]),
@@ -115,13 +114,40 @@ def _split(name: str, person: Person, settings: DutiesSection, limit: Decimal) -
                 [
                     f"{len(together)} orders to one vendor within {settings.split_days} days come to {share} of the "
                     "limit, each is below it.",
-                    *(["The vendor has several records with one tax number."] if len(records) > 1 else []),
+                    *(["The vendors are paid to one account."] if len(firms) > 1 else []),
+                    *(
+                        ["The vendor has several records with one tax number."]
+                        if len(records) > 1 and len(firms) == 1
+                        else []
+                    ),
                 ],
                 [one.event_id for _, one in together],
                 total,
                 last.currency,
                 company_amount=_sum([one.company_amount for _, one in together]),
             )
+
+
+def _by_payee(parts: list[tuple[str, Request]], settings: DutiesSection) -> list[list[tuple[str, Request]]]:
+    """Orders by who is paid and in what currency, each group in order of time.
+
+    One payee are the records of one tax number and those that are paid to one account. Vendors that the policy names as
+    sisters may share an account and stay apart.
+    """
+    groups: list[list[tuple[str, Request]]] = []
+    names: list[set[tuple[str, str | None, str | None]]] = []
+    for key, one in parts:
+        called = {("vendor", one.firm or one.vendor, one.currency)}
+        if not any(one.vendor in sisters or one.firm in sisters for sisters in settings.sister_vendors):
+            called |= {("account", account, one.currency) for account in one.accounts}
+        met = [n for n, known in enumerate(names) if not called.isdisjoint(known)]
+        together = [(key, one)]
+        for n in reversed(met):  # several that looked apart are one
+            together = [*groups.pop(n), *together]
+            called |= names.pop(n)
+        groups.append(sorted(together, key=lambda part: (part[1].at, part[0])) if len(met) > 1 else together)
+        names.append(called)
+    return groups
 
 
 def _overrides(name: str, person: Person, settings: DutiesSection) -> Iterator[Verdict]:

@@ -166,11 +166,18 @@ RULES = book(
         "split_orders",
         DETECTOR,
         "Orders under the limit that come to more than it together",
-        "One person ordered from one vendor (also by several records with one tax number) twice or more within the "
-        "policy's days, each order below the limit of the approval and not far from it, together above it; and such "
-        "orders are not that person's habit.",
-        ("purchase_order.amount_total", "purchase_order.partner_id", "purchase_order.vendor_vat", "created_by"),
+        "One person ordered from one payee (one vendor, several records with one tax number, or several vendors that "
+        "are paid to one account, sisters apart) twice or more within the policy's days, each order below the limit of "
+        "the approval and not far from it, together above it; and such orders are not that person's habit.",
         (
+            "purchase_order.amount_total",
+            "purchase_order.partner_id",
+            "purchase_order.vendor_vat",
+            "purchase_order.vendor_account_hashes",
+            "created_by",
+        ),
+        (
+            "duties.sister_vendors",
             "duties.split_limit",
             "duties.split_days",
             "duties.split_part_percent",

@@ -73,8 +73,14 @@ def line(row: Row) -> dict[str, Any]:
     }
 
 
+def _accounts(row: Row, source: Source) -> list[str]:
+    """Keyed hashes of the vendor's account numbers: what shows that two vendors are paid to one account."""
+    numbers = row.get("partner_id.bank_ids.acc_number") or ()
+    return sorted({found for number in numbers if number and (found := source.hasher.hash(str(number))) is not None})
+
+
 @flat
-def document(row: Row, lines: Lines, _source: Source) -> Document:
+def document(row: Row, lines: Lines, source: Source) -> Document:
     """A purchase order; sections and notes are no lines."""
     body = {
         "name": text(row, "name"),
@@ -101,6 +107,7 @@ def document(row: Row, lines: Lines, _source: Source) -> Document:
         "received_at": moment(row, "effective_date"),
         "vendor_vat": text(row, "partner_id.vat"),  # a contact has its firm's
         "lines": [line(one) for one in lines.get(LINE.model, ()) if not one.get("display_type")],
+        "vendor_account_hashes": _accounts(row, source),
     }
     return Document("purchase_order", ref(row, "company_id"), body)
 
@@ -134,6 +141,9 @@ MAPPING = Mapping(
         {18: ("amount_total_cc",), 19: ("amount_total_cc",)},
     ),
     children=(LINE,),
-    joined=(Joined("res.partner", "partner_id", Fields(("vat", "commercial_partner_id"))),),
+    joined=(
+        Joined("res.partner", "partner_id", Fields(("vat", "commercial_partner_id", "bank_ids"))),
+        Joined("res.partner.bank", "partner_id.bank_ids", Fields(("acc_number",)), optional=True),
+    ),
     map=document,
 )

@@ -78,12 +78,15 @@ class Joined:
 
     They come as `<via>.<field>` in the document's row. With `write_date` among them, a change of it is the document's
     change; without, they are as they were when the document was read. `wanted`: the rows it is read for, if not all.
+    `via` may lead through a field of an earlier one to several records: then each field is the list of their values.
+    `optional`: where it may not be read, the document is read without.
     """
 
     model: str
     via: str
     fields: Fields
     wanted: Callable[[Row], bool] | None = None
+    optional: bool = False
 
 
 class Review(NamedTuple):

@@ -659,6 +659,24 @@ def test_records_of_one_tax_number_are_one_vendor() -> None:
     assert found([part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500, vendor="8")]) == []
 
 
+def test_vendors_that_are_paid_to_one_account_are_one_payee() -> None:
+    first = part("1", "2026-03-02 10:00", 4500, vendor_vat="NL1", vendor_account_hashes=["h1", "h2"])
+    second = part("2", "2026-03-02 15:00", 4500, vendor="8", vendor_vat="NL2", vendor_account_hashes=["h2"])
+    [finding] = found([first, second])
+    assert (finding.rule, len(finding.document_keys), finding.amount_at_risk) == ("split_orders", 2, Decimal(9000))
+    assert finding.reasons[1:] == ["The vendors are paid to one account."]
+    elsewhere = part("2", "2026-03-02 15:00", 4500, vendor="8", vendor_vat="NL2", vendor_account_hashes=["h3"])
+    assert found([first, elsewhere]) == []
+    assert found([first, second], under(sister_vendors=[["7", "8"]])) == [], "a factor collects for both"
+    dollars = part("2", "2026-03-02 15:00", 4500, vendor="8", vendor_account_hashes=["h2"], currency="USD")
+    assert found([first, dollars]) == []
+    # The account shows only with a third order that two which looked apart are one; in whatever order they are told.
+    apart = part("3", "2026-03-02 16:00", 4500, vendor="9", vendor_account_hashes=["h3"])
+    both = part("4", "2026-03-02 17:00", 4500, vendor="10", vendor_account_hashes=["h1", "h3"])
+    [finding] = found([first, apart, both])
+    assert finding.document_keys == ["odoo:purchase_order:4", "odoo:purchase_order:3", "odoo:purchase_order:1"]
+
+
 def test_what_a_person_always_does_is_no_split() -> None:
     split = [part("1", "2026-03-02 10:00", 4500), part("2", "2026-03-02 15:00", 4500)]
     usual = [part(str(n), f"2026-02-{n - 9:02d} 10:00", 4500, vendor=str(n)) for n in range(10, 35)]

@@ -172,6 +172,31 @@ def test_a_line_of_an_order_says_its_products_category_where_products_may_be_rea
     assert categories == (["4", "9", None] if readable else [None, None, None])
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_order_says_what_accounts_its_vendor_is_paid_to_where_they_may_be_read(readable: bool) -> None:
+    fields = {
+        "purchase.order": ("name", "state", "partner_id", "write_date"),
+        "purchase.order.line": ("order_id", "write_date"),
+        "res.partner": ("vat", "commercial_partner_id", "bank_ids", "write_date"),
+        "res.partner.bank": ("acc_number", "write_date"),
+    }
+    odoo, broker, clock = FakeOdoo(START, fields), FakeBroker(), ManualClock(START)
+    for order, vendor in ((1, [5, "Two"]), (2, [6, "None"]), (3, [7, "One of them"]), (4, False)):
+        odoo.put("purchase.order", {"id": order, "name": f"P{order}", "state": "purchase", "partner_id": vendor}, START)
+    for vendor, accounts in ((5, [21, 22]), (6, []), (7, [23])):
+        odoo.put("res.partner", {"id": vendor, "vat": False, "bank_ids": accounts}, START)
+    for account, number in ((21, "NL01 BANK 1"), (22, "NL02 BANK 2"), (23, "nl02bank2")):
+        odoo.put("res.partner.bank", {"id": account, "acc_number": number}, START)
+    if not readable:
+        odoo.failures["res.partner.bank"] = AccessRefused("search_read on res.partner.bank")
+    capture(odoo, broker, clock, models=("purchase.order",)).snapshot()
+    found = [content["vendor_account_hashes"] for name, content in broker.records() if name == "finwatch.PurchaseOrder"]
+    assert [len(one) for one in found] == ([2, 0, 1, 0] if readable else [0, 0, 0, 0])
+    if readable:
+        assert set(found[2]) < set(found[0]), "one account, however its number is written"
+        assert all(len(one) == 64 for one in found[0])
+
+
 def test_a_stopped_model_is_tried_again() -> None:
     odoo, broker, clock = FakeOdoo(START), FakeBroker(), ManualClock(START)
     odoo.put("res.partner", partner(1, "P1"), START)
