@@ -44,6 +44,7 @@ class OrderLine(Struct, frozen=True, gc=False):
     total: int | None = None
     tax_ids: list[str] = []
     category_id: str | None = None
+    category: str | None = None
 
 
 class ReceiptLine(Struct, frozen=True, gc=False):

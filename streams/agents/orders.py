@@ -236,6 +236,7 @@ def _order(change: Change, event: PurchaseOrder) -> dict[str, Told]:
             _taxes(line.tax_ids, line.subtotal, line.total),
             _tax(line.subtotal, line.total),
             line.category_id,
+            line.category,
         )
         for line in event.lines
     ]

@@ -18,6 +18,7 @@ class OrderLine(Struct, array_like=True, gc=False):
 
     ``base``: the quantity in the product's own unit, as the source converts it; None when it is not told. ``taxes``:
     ids in the source, sorted, with commas between; None when not told. ``tax``: how much they are on one of net.
+    ``category``: of the product, by its id; ``category_name``: with those above it, as the source prints it.
     """
 
     line_id: str
@@ -30,6 +31,7 @@ class OrderLine(Struct, array_like=True, gc=False):
     taxes: str | None = None
     tax: int | None = None
     category: str | None = None
+    category_name: str | None = None
 
 
 class ReceiptLine(Struct, array_like=True, gc=False):

@@ -31,7 +31,7 @@ def prices(order: Order, bills: list[Bill], settings: MatchingSection) -> Iterat
                 continue
             if compared.price == line.price:
                 continue
-            tolerance = settings.tolerance(order.vendor, line.product, line.category)
+            tolerance = settings.tolerance(order.vendor, line.product, line.category, line.category_name)
             if _differs(compared.price, line.price, tolerance):
                 (above if compared.price > line.price else below).append((line, compared))
         # A credit note at another price than ordered gives back what was asked for: it is judged with its bill.

@@ -336,5 +336,5 @@ def _received_of(receipts: list[Receipt], line: OrderLine, settings: MatchingSec
 
 
 def _allowed(order: Order, line: OrderLine, settings: MatchingSection) -> int:
-    beyond = settings.tolerance(order.vendor, line.product, line.category).quantity_percent
+    beyond = settings.tolerance(order.vendor, line.product, line.category, line.category_name).quantity_percent
     return line.quantity + int(line.quantity * beyond / 100) if beyond else line.quantity

@@ -13,7 +13,8 @@ from finwatch.domain.policy.section import PolicyError, Section, Severity, parse
 class Tolerance(Section, frozen=True):
     """What may differ, for some vendors, products and categories of products; the first that fits a line counts.
 
-    ``vendors``, ``products`` and ``categories`` (the product's own, not those above it) are ids in the source, none:
+    ``vendors`` and ``products`` are ids in the source, none: all. ``categories`` are ids of the product's own category,
+    or names as the source prints them with those above ("All / Steel"), which mean the categories under them too; none:
     all. A price may differ by the larger of ``price_absolute`` (a unit of the order line's measure, in the order's
     currency) and ``price_percent``, a quantity by ``quantity_percent`` of what was ordered.
     """
@@ -26,13 +27,18 @@ class Tolerance(Section, frozen=True):
     quantity_percent: Decimal = Decimal(0)
     categories: list[str] = []
 
-    def fits(self, vendor: str | None, product: str | None, category: str | None) -> bool:
-        """Whether it is meant for this vendor's line of this product, which is of this category."""
+    def fits(self, vendor: str | None, product: str | None, category: str | None, name: str | None) -> bool:
+        """Whether it is meant for this vendor's line of this product, which is of this category of that name."""
         return (
             (not self.vendors or vendor in self.vendors)
             and (not self.products or product in self.products)
-            and (not self.categories or category in self.categories)
+            and (not self.categories or category in self.categories or _is_under(name, self.categories))
         )
+
+
+def _is_under(name: str | None, categories: list[str]) -> bool:
+    """Whether a category is one of those that are named, or under one."""
+    return name is not None and any(name == one or name.startswith(f"{one} / ") for one in categories)
 
 
 def _handling() -> dict[str, Handling]:
@@ -110,11 +116,13 @@ class MatchingSection(Section, frozen=True):
         parse_duration(self.refund_grace, f"{path}.refund_grace")
         check_handling(self.handling, MATCHING_HANDLING, path)
 
-    def tolerance(self, vendor: str | None, product: str | None, category: str | None) -> Tolerance:
+    def tolerance(
+        self, vendor: str | None, product: str | None, category: str | None, name: str | None = None
+    ) -> Tolerance:
         """What may differ on a line."""
         if not self.tolerances:
             return self.default
-        return next((one for one in self.tolerances if one.fits(vendor, product, category)), self.default)
+        return next((one for one in self.tolerances if one.fits(vendor, product, category, name)), self.default)
 
     def handled(self) -> dict[str, Handling]:
         """Handling of every rule."""

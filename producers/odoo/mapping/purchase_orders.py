@@ -70,6 +70,7 @@ def line(row: Row) -> dict[str, Any]:
         "received_method": text(row, "qty_received_method"),
         "quantity_to_bill": number(row, "qty_to_invoice"),
         "category_id": ref(row, "product_id.categ_id"),
+        "category": ref_name(row, "product_id.categ_id"),
     }
 
 

@@ -278,6 +278,15 @@ def test_within_the_tolerance_is_no_finding_and_a_vendor_may_have_another() -> N
     assert found(events, under(by_category)) == []
     steel = [the_order(ordered(10, 100, category_id="4")), *events[1:]]
     assert [one.rule for one in found(steel, under(by_category))] == ["price_above_order"]
+    for named in ("All / Metal / Steel", "All / Metal"):
+        by_name = under(MatchingSection(tolerances=[Tolerance("steel", categories=[named], price_percent=Decimal(1))]))
+        for name, fits in (
+            ("All / Metal / Steel", True),
+            ("All / Metal / Steel bars", named == "All / Metal"),
+            ("All", False),
+        ):
+            line = ordered(10, 100, category_id="4", category=name)
+            assert bool(found([the_order(line), *events[1:]], by_name)) is fits, (named, name)
     loose = Tolerance("loose", categories=["4"], quantity_percent=Decimal(10))
     more = [the_order(ordered(10, category_id="4")), the_receipt(came(11)), the_bill(billed(11))]
     assert len(found(more)) == 2
