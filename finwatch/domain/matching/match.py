@@ -64,8 +64,8 @@ def match(chain: Chain, settings: MatchingSection) -> Iterator[Verdict]:
 def is_plain(order: Order, bills: list[Bill], receipts: list[Receipt]) -> bool:
     """Whether all that is billed and received is as ordered: unit, currency, price and taxes, and no more of it.
 
-    What nearly every order looks like. Of such a one ``over_received``, ``prices``, ``over_billed``, ``other_taxes`` and
-    ``returns`` say nothing under any policy, so they are not asked.
+    What nearly every order looks like. Of such a one ``over_received``, ``prices``, ``over_billed``, ``other_taxes``
+    and ``returns`` say nothing under any policy, so they are not asked.
     """
     lines = {line.line_id: line for line in order.lines}
     if len(lines) != len(order.lines):
