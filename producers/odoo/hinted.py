@@ -23,8 +23,9 @@ from producers.odoo.stopping import Models
 from producers.odoo.streaming import LOG
 from producers.odoo.times import Times
 
-WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0)
-"""Seconds before each reading; with a webhook sent before commit the first is nearly always in vain."""
+WAITS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.6, 0.6, 0.8, 1.5, 3.0, 4.2)
+"""Seconds before each reading; with a webhook sent before commit the first is nearly always in vain. What commits
+within three seconds of its hint is read within 0.8 s of its commit, what takes longer within some seconds."""
 MOST = 10_000
 """Hints waiting at once; what comes beyond is left to the next poll."""
 LOOK_AGAIN = 0.2

@@ -92,11 +92,30 @@ def test_a_change_does_not_end_a_hint_and_a_deletion_does() -> None:
     del odoo.tables[MODEL][2]
     clock.wait(WAITS[-1] + 0.01, threading.Event())
     assert subject.work_hints() == 2
-    assert [(one["name"], one["op"]) for one in states(broker)[-2:]] == [("hinted", "u"), ("older 6", "d")]
+    assert [(one["name"], one["op"]) for one in states(broker)[-2:]] == [
+        ("hinted", "u"),
+        (f"older {len(WAITS) - 2}", "d"),
+    ]
     calls = odoo.calls
     clock.wait(60.0, threading.Event())
     assert subject.work_hints() == 0
     assert odoo.calls == calls  # nothing waits any more
+
+
+@pytest.mark.parametrize("commits_after", [0.05, 0.31, 0.72, 1.35, 1.95, 2.55, 3.0])
+def test_what_commits_within_three_seconds_of_its_hint_is_read_within_less_than_one(commits_after: float) -> None:
+    odoo, _, clock, subject = started()
+    told, now = subject.work_hints([hint(2)]), 0.0
+    while now < commits_after:
+        clock.wait(0.01, threading.Event())
+        now += 0.01
+        told += subject.work_hints()
+    assert told == 0
+    odoo.put(MODEL, partner(2, "changed"), START)
+    while not subject.work_hints():
+        clock.wait(0.01, threading.Event())
+        now += 0.01
+    assert now - commits_after <= 0.85
 
 
 def test_a_phantom_is_forgotten_and_costs_a_few_readings() -> None:
