@@ -15,12 +15,16 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import confluent_kafka as ck
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from finwatch.runtime.exits import ExitCode
+from finwatch.runtime.topics import CAPTURE_STATE
 from finwatch.sim import actions, captured
 from finwatch.sim.actions import Line
 from finwatch.sim.store import Database
+from producers.odoo.state import partition_of
 from tests.fault.test_capture_seeds import COUNTED, Oracle
 from tests.parts.capture import Capturing
 from tests.parts.kafka import Kafka
@@ -145,6 +149,87 @@ def test_killed_a_hundred_times(capturing: Capturing, seed: int) -> None:
     print(f"\nkilled {killed['snapshot']} times in the snapshot, {killed['streaming']} times while it streamed")
     assert killed["snapshot"] > 0
     assert killed["streaming"] > 0
+
+
+AT_ONCE = {
+    "segment.ms": "200",
+    "min.cleanable.dirty.ratio": "0.0",
+    "delete.retention.ms": "100",
+    "min.compaction.lag.ms": "0",
+}
+"""The log cleaner takes every segment that is not written to any more, each time it looks (every second)."""
+
+
+FEWEST_CLEANED = 10
+
+
+def compact_at_once(kafka: Kafka) -> None:
+    """Have the broker's log cleaner compact the capture's state as fast as it can."""
+    entries = [ConfigEntry(name, to, incremental_operation=AlterConfigOpType.SET) for name, to in AT_ONCE.items()]
+    admin = kafka.admin()
+    resource = ConfigResource(ResourceType.TOPIC, CAPTURE_STATE, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
+
+
+def state_log(kafka: Kafka) -> dict[int, bytes]:
+    """What the log of the capture's state holds: keys by offset."""
+    consumer = ck.Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": "state",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    where, found = ck.TopicPartition(CAPTURE_STATE, partition_of("erp", PARTITIONS), 0), dict[int, bytes]()
+    try:
+        consumer.assign([where])
+        while True:
+            message = consumer.poll(30)
+            assert message is not None, "the log of the state is not read to its end"
+            error = message.error()
+            if error is not None:
+                assert error.code() == ck.KafkaError._PARTITION_EOF, error.str()
+                return found
+            offset, key = message.offset(), message.key()
+            assert offset is not None and isinstance(key, bytes)
+            found[offset] = key
+    finally:
+        consumer.close()
+
+
+def test_the_state_is_compacted_and_a_producer_goes_on_from_it(capturing: Capturing, kafka: Kafka) -> None:
+    """What the log cleaner leaves is enough: nothing is missed, and nothing is told again."""
+    compact_at_once(kafka)
+    random = Random(11)
+    people = People(capturing.database, random)
+    first = capturing.start()
+    eventually(lambda: any(line["event"] == "streaming" for line in first.lines()), why=first.said)
+    written = state_log(kafka)
+
+    def older() -> tuple[int, int]:
+        """(records written first that were replaced and are still there, those that are gone)."""
+        left = state_log(kafka)
+        last = {key: offset for offset, key in left.items()}
+        still = sum(last[key] != offset for offset, key in left.items() if offset in written)
+        return still, len(written.keys() - left.keys())
+
+    def cleaned() -> bool:
+        people.work()
+        still, gone = older()
+        return still == 0 and gone >= FEWEST_CLEANED
+
+    eventually(cleaned, 60, why=lambda: f"of {len(written)} records (replaced and there, gone): {older()}")
+    first.kill()
+    for _ in range(5):
+        people.work()
+    truth = Oracle(capturing.database).everything()
+    second = capturing.start()
+    eventually(lambda: capturing.captured.read() or not capturing.captured.differences(truth, IGNORED))
+    assert second.stop() == 0
+    is_whole(capturing)
 
 
 def test_a_producer_that_was_stopped_is_refused_when_it_wakes(capturing: Capturing) -> None:
