@@ -129,7 +129,8 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FinwatchExceptionsOverdue",
-        expr=f"""{kpi("exceptions_overdue")} > 0""",
+        # Under one alert a type counts once, also where two policies give it two severities.
+        expr=f"""sum by (source, entity, company, type) ({kpi("exceptions_overdue")}) > 0""",
         after="15m",
         severity="warning",
         kind="business",

@@ -34,19 +34,22 @@ def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help=_FILE)],
     as_json: Json = False,
 ) -> None:
-    """Check policy files: types, words, times, what refers to what. Says file, line and what to write.
+    """Check policy files: types, words, times, what refers to what. Says all that is wrong: file, line, what to write.
 
     Examples: [bold]finwatch policy check policy.yaml[/], [bold]finwatch policy check default --json[/]
     Exit codes: 0 all are sound, 78 one is not.
     """
-    from finwatch.runtime.policies import PolicyFileError
+    from finwatch.runtime.policies import PolicyFileError, mistakes_of
 
     checked: list[dict[str, Any]] = []
     for name in files:
         try:
             policy = _policy(name)
         except PolicyFileError as error:
-            checked.append({"file": name, "sound": False, "error": str(error)})
+            found = mistakes_of(Path(name))
+            errors = [{"line": one.line, "path": one.path, "message": one.message} for one in found]
+            told = [str(one) for one in found] or [str(error)]
+            checked.append({"file": name, "sound": False, "error": told[0], "errors": errors, "told": told})
         else:
             document = policy.document
             checked.append(
@@ -64,7 +67,7 @@ def check(
                 }
             )
     if as_json:
-        show_json(checked)
+        show_json([{key: value for key, value in one.items() if key != "told"} for one in checked])
     else:
         for one in checked:
             if one["sound"]:
@@ -74,7 +77,8 @@ def check(
                     f"{one['exceptions']} exception types{also}"
                 )
             else:
-                err.print(one["error"], markup=False, soft_wrap=True)
+                for line in one["told"]:
+                    err.print(line, markup=False, soft_wrap=True)
     if not all(one["sound"] for one in checked):
         raise typer.Exit(ExitCode.CONFIG)
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import yaml
 
 from finwatch.domain.policy import Policy, PolicyError, PolicySet, parse_policy
+from finwatch.domain.policy.mistakes import mistakes
 
 PACKAGED = ("default", "travel_declarations")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
@@ -18,6 +19,19 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 class PolicyFileError(ValueError):
     """A policy file that cannot be used: file, line where it can be told, and what is wrong."""
+
+
+class Mistake(NamedTuple):
+    """One thing that is wrong with a policy file. ``line`` from 1; None, as an empty ``path``, if none can be told."""
+
+    file: str
+    line: int | None
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (where, self.path, self.message) if part)
 
 
 class _Readable(Protocol):
@@ -51,24 +65,46 @@ def load_policy(path: Path) -> Policy:
     return _load(path, str(path))
 
 
+def mistakes_of(path: Path) -> list[Mistake]:
+    """All that is wrong with a policy file, in the order of its lines; empty for one that can be used."""
+    name = str(path)
+    try:
+        text, raw = _read(path, name)
+    except _Unreadable as error:
+        return [error.mistake]
+    found = [Mistake(name, _line(text, error.path), error.path, error.message) for error in mistakes(raw)]
+    return sorted(found, key=lambda mistake: mistake.line or 0)
+
+
+class _Unreadable(PolicyFileError):
+    """A file that is no YAML, or none at all: nothing else can be said of it."""
+
+    def __init__(self, mistake: Mistake) -> None:
+        super().__init__(str(mistake))
+        self.mistake = mistake
+
+
 def _load(source: _Readable, name: str) -> Policy:
+    text, raw = _read(source, name)
+    try:
+        return parse_policy(raw)
+    except PolicyError as error:
+        raise PolicyFileError(str(Mistake(name, _line(text, error.path), error.path, error.message))) from error
+
+
+def _read(source: _Readable, name: str) -> tuple[str, object]:
+    """Text and content of a file. Raises _Unreadable."""
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyFileError(
-            f"{name}: cannot be read ({error.__class__.__name__}); give the path of a policy file"
-        ) from error
+        message = f"cannot be read ({error.__class__.__name__}); give the path of a policy file"
+        raise _Unreadable(Mistake(name, None, "", message)) from error
     try:
-        # One parse for the values, one for the line numbers of its errors.
-        raw = yaml.safe_load(text)
-        return parse_policy(raw)
+        return text, yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f":{mark.line + 1}"
-        raise PolicyFileError(f"{name}{line}: no valid YAML: {getattr(error, 'problem', None) or error}") from error
-    except PolicyError as error:
-        line_number = _line(text, error.path)
-        raise PolicyFileError(f"{name}:{line_number}: {error.path}: {error.message}") from error
+        message = f"no valid YAML: {getattr(error, 'problem', None) or error}"
+        raise _Unreadable(Mistake(name, None if mark is None else mark.line + 1, "", message)) from error
 
 
 def _line(text: str, path: str) -> int:

@@ -24,26 +24,12 @@ from streams.agents.registry import documents_stage
 from streams.agents.replay import Replay
 from tests.parts.kafka import Kafka
 from tests.parts.pipeline import Commands, described, eventually, new_topics, records
+from tests.parts.policies import slow_policy
 from tests.parts.records import transition
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.timeout(400)]
 PARTITIONS = 4
 BEFORE, AFTER = 40, 10
-POLICY = """
-policy: slow
-version: "{version}"
-sources: [live]
-calendars:
-  always: {{time_zone: UTC, business_day: 24 hours, week: {{monday: "00:00-24:00"}}}}
-calendar: always
-clocks:
-  - name: slow
-    entity: expense_report
-    target: {days} days
-    warnings: []
-    start: [{{activity: submitted}}]
-    stop: [{{activity: approved}}]
-"""
 
 
 def submit(bootstrap: str, numbers: range) -> None:
@@ -84,8 +70,8 @@ def replayed(bootstrap: str, first: Path) -> dict[str, Clock]:
 
 def test_two_workers_switch_at_one_place_and_so_does_a_replay(kafka: Kafka, tmp_path: Path) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
-    one.write_text(POLICY.format(version=1, days=3))
-    two.write_text(POLICY.format(version=2, days=2))
+    one.write_text(slow_policy("live", 1, 3))
+    two.write_text(slow_policy("live", 2, 2))
     with Commands(tmp_path, new_topics(kafka.bootstrap, PARTITIONS)) as commands:
         workers = [commands.start("stream", "documents", policy=str(one)) for _ in range(2)]
         submit(kafka.bootstrap, range(1))

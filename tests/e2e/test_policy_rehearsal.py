@@ -17,26 +17,12 @@ from finwatch.runtime.exits import ExitCode
 from finwatch.runtime.publisher import KafkaPublisher
 from finwatch.runtime.topics import entity_topic
 from tests.parts.pipeline import Commands
+from tests.parts.policies import slow_policy
 from tests.parts.records import START, transition
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PARTITIONS = 2
 REPORTS = 12
-POLICY = """
-policy: slow
-version: "{version}"
-sources: [odoo]
-calendars:
-  always: {{time_zone: UTC, business_day: 24 hours, week: {{monday: "00:00-24:00"}}}}
-calendar: always
-clocks:
-  - name: slow
-    entity: expense_report
-    target: {days} days
-    warnings: []
-    start: [{{activity: submitted}}]
-    stop: [{{activity: approved}}]
-"""
 
 
 def published(publisher: KafkaPublisher) -> None:
@@ -74,9 +60,9 @@ def standing(commands: Commands) -> dict[str, dict[str, Any]]:
 
 def test_what_would_come_and_go_is_what_comes_and_goes(tmp_path: Path) -> None:
     three, two, torn = tmp_path / "three.yaml", tmp_path / "two.yaml", tmp_path / "torn.yaml"
-    three.write_text(POLICY.format(version=1, days=3))
-    two.write_text(POLICY.format(version=2, days=2))
-    torn.write_text(POLICY.format(version=2, days="two"))
+    three.write_text(slow_policy("odoo", 1, 3))
+    two.write_text(slow_policy("odoo", 2, 2))
+    torn.write_text(slow_policy("odoo", 2, "two"))
     with stack_under(three, tmp_path / "three") as commands:
         told = json.loads(commands.run("policy", "test", str(two), "--json", policy=str(three)).out.read_text())
         before = standing(commands)

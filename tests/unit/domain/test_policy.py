@@ -10,7 +10,7 @@ import pytest
 
 from finwatch.domain.calendar import DAY, HOUR, instant
 from finwatch.domain.policy import FactKind, PolicyError, PolicySet, parse_content, parse_duration, parse_policy
-from finwatch.runtime.policies import PolicyFileError, load_policies, load_policy, packaged_policy
+from finwatch.runtime.policies import PolicyFileError, load_policies, load_policy, mistakes_of, packaged_policy
 
 GOOD = """
 policy: small
@@ -69,6 +69,84 @@ def test_errors_say_where(tmp_path: Path, find: str, put: str, line: int, says: 
         load_policy(write(tmp_path, GOOD.replace(find, put)))
     assert f"policy.yaml:{line}:" in str(error.value)
     assert says in str(error.value)
+
+
+WRONG = """
+policy: wrong
+version: 3
+calendar: office
+calendars:
+  office:
+    time_zone: Europe/Amsterdam
+    week: {monday: ["09:00-17:00"], funday: ["09:00-17:00"]}
+  abroad:
+    time_zone: Europe/Nowhere
+    week: {monday: ["09:00-17:00"]}
+colour: red
+company_calendars: {"2": abroad}
+exceptions:
+  overdue:
+    owner: treasury
+    severity: hgih
+    next_action: Settle it.
+    entities: [bill]
+  no_such:
+    owner: treasury
+    severity: low
+    next_action: Settle it.
+    entities: [bill]
+clocks:
+  - name: one
+    entity: bill
+    target: two days
+    start: [{activity: posted}]
+    stop: [{activity: payd}]
+  - entity: bill
+    target: 2 days
+    start: [{activity: posted}]
+    stop: [{activity: paid}]
+  - name: three
+    entity: bill
+    target: 2 days
+    warnings: [150]
+    start: [{activity: posted}]
+    stop: [{activity: paid}]
+duties: {bank_change_days: 0, lock_days: 0}
+duplicates: {entry_window_days: long, forget_after_days: 3}
+"""
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    found = mistakes_of(write(tmp_path, WRONG))
+    assert [(mistake.line, mistake.path) for mistake in found] == [
+        (3, "$.version"),
+        (8, "$.calendars.office.week.funday"),
+        (9, "$.calendars.abroad"),  # and not again where a company names it
+        (12, "$.colour"),
+        (17, "$.exceptions.overdue.severity"),
+        (20, "$.exceptions.no_such"),
+        (28, "$.clocks[0].target"),
+        (30, "$.clocks[0].stop[0].activity"),
+        (31, "$.clocks[1]"),
+        (38, "$.clocks[2].warnings"),  # the third is the file's third, also when the second is left out
+        (41, "$.duties.bank_change_days"),
+        (41, "$.duties.lock_days"),
+        (42, "$.duplicates.entry_window_days"),  # and not that 3 is too few for a window that is not known
+    ]
+    assert all(mistake.message for mistake in found)
+    with pytest.raises(PolicyFileError) as first:
+        load_policy(tmp_path / "policy.yaml")
+    assert str(first.value) in map(str, found)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "policy: x", "a: [", "policy: {}\ncalendars: 3"])
+def test_what_is_no_policy_has_at_least_one_mistake(tmp_path: Path, text: str) -> None:
+    assert mistakes_of(write(tmp_path, text))
+    assert mistakes_of(tmp_path / "nowhere.yaml")[0].line is None
+
+
+def test_a_sound_policy_has_no_mistakes(tmp_path: Path) -> None:
+    assert mistakes_of(write(tmp_path, GOOD)) == []
 
 
 MAPPED = (
