@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finwatch.runtime.config import Settings
     from producers.odoo.configured import CustomFile
 
-app = typer.Typer(help="The change-data producer for Odoo.")
+app = typer.Typer(rich_markup_mode="rich")
 
 
 @app.callback(invoke_without_command=True)

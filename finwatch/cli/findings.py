@@ -74,6 +74,7 @@ def listing(
     Examples: [bold]finwatch findings --severity high[/], [bold]finwatch findings --detector duplicates --json[/],
     [bold]finwatch findings --owner accounts_payable --company 1 --since 7d[/],
     [bold]finwatch findings --rule vendor_payment --source erp --since 2026-03-01[/]
+    Exit codes: 0 answered, 2 a wrong option, 69 no store answers.
     """
     if context.invoked_subcommand is not None:
         return
