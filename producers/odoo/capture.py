@@ -278,16 +278,16 @@ class Capture:
         parts.snapshots.read(seconds_again, between)
         return self.published - before
 
-    def poll(self, now: datetime | None = None) -> int:
+    def poll(self, now: datetime | None = None, between: Callable[[], None] | None = None) -> int:
         """Read what changed since the last poll; number of events published.
 
-        `now` is the time of observation (aware; default: the clock's). Needs a whole snapshot of each model: those
-        without one are left to `snapshot()`. Raises DatabaseChanged.
+        `now` is the time of observation (aware; default: the clock's). `between` is called between two models. Needs a
+        whole snapshot of each model: those without one are left to `snapshot()`. Raises DatabaseChanged.
         """
         parts, before, started = self._ready(), self.published, self._clock.monotonic()
         with self._times.at(now):
             # 1. Windows: the log, then the documents.
-            complete = parts.streaming.poll()
+            complete = parts.streaming.poll(between)
             # 2. A slice of the sweep: what no window can find.
             if parts.rounds.due():
                 self._sweep_slices(parts)
@@ -447,7 +447,7 @@ class Capture:
                     self._settings.poll_interval,
                     None if hints is None and signals is None else lambda: self._between_pages(hints, signals),
                 )
-                self.poll()
+                self.poll(between=None if hints is None else lambda: self._hinted_meanwhile(hints))
                 waits = backoff()
                 self._figures.gauge("capture_connected", 1)
                 if not said:
@@ -492,6 +492,10 @@ class Capture:
             self.work_requests()
         if hints is not None:
             self.work_hints(hints.read(0))
+
+    def _hinted_meanwhile(self, hints: Hints) -> None:
+        """During a poll, which takes seconds where much has changed, what is hinted at; waits for nothing."""
+        self.work_hints(hints.read(0))
 
     def _take_signals(self, signals: Signals) -> None:
         requests, refused = signals.read(0)

@@ -1,6 +1,6 @@
 """Streaming: what changed since the last poll, from the tracking log and from the documents' own stamps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -70,10 +70,11 @@ class Streaming:
         if self._memory.progress(LOG) is None:
             self._memory.move(LOG, windows.snapshot_read(windows.begin(self._times.begin())))
 
-    def poll(self) -> dict[datetime | None, list[Mapping]]:
+    def poll(self, between: Callable[[], None] | None = None) -> dict[datetime | None, list[Mapping]]:
         """One window of everything: the mappings read wholly, by the source time up to which (None: it does not tell).
 
-        Raises Unavailable, Malformed, AccessDenied.
+        `between` is called between two models, where all that was read is published. Raises Unavailable, Malformed,
+        AccessDenied, and what `between` raises.
         """
         complete: dict[datetime | None, list[Mapping]] = {}
         until = self._times.monotonic() + self._settings.poll_budget if self._settings.poll_budget else inf
@@ -97,6 +98,8 @@ class Streaming:
             if served and self._times.monotonic() > until:
                 left.append(mapping.model)
                 continue
+            if served and between is not None:
+                between()
             served = True
             with self._models.guarded(mapping.model):
                 window = self._cut.pop(mapping.model, None) or Window(

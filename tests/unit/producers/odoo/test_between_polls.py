@@ -64,6 +64,30 @@ def test_a_hinted_change_is_published_at_once_and_counted_apart() -> None:
     assert subject.poll() == 0  # the window finds it as it is known
 
 
+def test_a_hint_is_read_between_two_models_of_a_poll() -> None:
+    """A poll of all models can take seconds, which a hint does not wait for; nothing is told twice by it."""
+    fields = {
+        MODEL: PARTNER_FIELDS,
+        "purchase.order": ("name", "state", "write_date"),
+        "purchase.order.line": ("order_id", "write_date"),
+    }
+    odoo, broker, clock = FakeOdoo(START, fields), FakeBroker(), ManualClock(START)
+    odoo.put(MODEL, partner(2, "P2"), START - timedelta(hours=1))
+    subject = capture(odoo, broker, clock, models=(MODEL, "purchase.order"))
+    subject.snapshot()
+    polling: list[bool] = []
+
+    def between() -> None:
+        odoo.put(MODEL, partner(2, "changed"), START)
+        polling.append(subject.work_hints([hint(2)]) == 1)
+
+    before = len(states(broker))
+    subject.poll(between=between)
+    assert polling == [True]
+    assert subject.poll() == 0  # the next window finds it as it is known
+    assert [(one["name"], one["mode"]) for one in states(broker)[before:]] == [("changed", "webhook")]
+
+
 def test_a_hint_before_the_commit_is_read_again_until_it_is_there() -> None:
     odoo, broker, clock, subject = started()
     assert subject.work_hints([hint(4), hint(2)]) == 0
