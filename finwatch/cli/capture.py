@@ -173,6 +173,7 @@ def example() -> None:
     """Print a file of custom fields and models to begin with.
 
     Examples: [bold]finwatch capture example > custom.yaml[/], then [bold]finwatch capture check custom.yaml[/].
+    Exit codes: 0 printed.
     """
     from producers.odoo.configured import example as text
 

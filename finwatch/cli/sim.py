@@ -43,6 +43,7 @@ def odoo(
     The company's last weeks lie behind it and the present goes on by the wall clock.
     Examples: [bold]finwatch sim odoo[/], [bold]finwatch sim odoo --version 17.0 --rows ./data[/],
     [bold]finwatch sim odoo --version 19.0 --no-json-rpc[/].
+    Exit codes: 0 stopped, 2 the port or the folder cannot be used.
     Log in to database [bold]sim[/] as [bold]svc_cdc[/] with password [bold]svc_cdc[/]; its API key is 40 times c.
     """
     from finwatch.cli.serving import stop_on_signals

@@ -13,6 +13,8 @@ def clickhouse(embedded: Embedded = None) -> None:
     """Write every event and result to ClickHouse, exactly once, until stopped.
 
     Example: [bold]finwatch sink clickhouse[/] (FINWATCH_CLICKHOUSE_URL, ..._USER, ..._PASSWORD_FILE)
+    Exit codes: 0 stopped; 69 a server is not reachable; 70 an invariant broke, records that were never stored are gone
+    among them; 77 not allowed; 78 configuration, or the store is of another version.
     """
     from sinks.clickhouse import run
 
@@ -24,6 +26,7 @@ def prometheus(embedded: Embedded = None) -> None:
     """Serve the KPIs at /metrics for Prometheus until stopped.
 
     Example: [bold]FINWATCH_HTTP_PORT=9104 finwatch sink prometheus[/]
+    Exit codes: 0 stopped, 69 the broker is not reachable, 78 configuration.
     """
     from sinks.prometheus import run
 

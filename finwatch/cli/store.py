@@ -45,6 +45,7 @@ def status(embedded: Embedded = None, as_json: Json = False) -> None:
     """Show what the store holds: rows of each table and view, size, the last record stored.
 
     Example: [bold]finwatch store status[/]
+    Exit codes: 0 answered, 69 no store answers, 77 not allowed.
     """
     from finwatch.runtime.store import STORE_ERRORS
     from sinks.clickhouse.migrations import pending
@@ -94,6 +95,7 @@ def accept_loss(
     first that is left. What was lost is remembered in the table accepted_gaps.
 
     Examples: [bold]finwatch store accept-loss[/], [bold]finwatch store accept-loss --yes[/]
+    Exit codes: 0 nothing is lost, or it was accepted; 1 something is lost; 69 a server is missing.
     """
     from finwatch.runtime.clock import SystemClock
     from finwatch.runtime.topics import STORED_TOPICS

@@ -16,6 +16,7 @@ def list_topics(as_json: Json = False) -> None:
     """Show the list: name, records, how long it is kept.
 
     Example: [bold]finwatch topics list[/]
+    Exit codes: 0 shown.
     """
     from finwatch.runtime.topics import TOPICS
 

@@ -27,6 +27,7 @@ def test_each_command_has_an_example_that_names_it() -> None:
     assert len(told) > 20
     poor = [name for name, text in told.items() if "Example" not in text or f"finwatch {name}" not in text]
     assert not poor
+    assert not [name for name, text in told.items() if "Exit code" not in text]
 
 
 @pytest.mark.parametrize(
