@@ -85,7 +85,8 @@ def date_column(entity: str) -> str:
 def canonical(value: Any) -> Any:
     """A value as both sides write it: decimals as text with six places, times as UTC text, dates as text.
 
-    Raises ValueError for a naive datetime.
+    What a record within it leaves open counts as not being there: the store writes every column of a line, the source
+    those that it tells. Raises ValueError for a naive datetime.
     """
     if isinstance(value, Decimal):
         return f"{value.quantize(_SMALLEST):f}" if value else "0.000000"
@@ -99,7 +100,7 @@ def canonical(value: Any) -> Any:
         return {
             name: canonical(comparable(one) if name == CUSTOM_FIELDS else one)
             for name, one in value.items()
-            if name not in NOT_COMPARED
+            if name not in NOT_COMPARED and one is not None
         }
     if isinstance(value, list | tuple):
         return [canonical(one) for one in value]

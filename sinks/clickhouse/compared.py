@@ -204,7 +204,7 @@ def _canonical(value: Any, node: Node | None) -> Any:
             {
                 name: comparable(one) if name == CUSTOM_FIELDS else _canonical(one, inner.get(name))
                 for name, one in row.items()
-                if name not in NOT_COMPARED
+                if name not in NOT_COMPARED and one is not None
             }
             for row in value
         ]

@@ -362,7 +362,7 @@ def conclusions(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
         assert key not in found, f"{key} is there twice"
         found[key] = finding
     for kpi, labels, value in ask("SELECT kpi, labels, value FROM kpis"):
-        if kpi not in ("findings_open", "exceptions_open") or value:
+        if kpi not in ("findings_open", "exceptions_open", "exceptions_overdue") or value:
             found[f"kpi {kpi} {labels}"] = value
     return found
 

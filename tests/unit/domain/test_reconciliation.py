@@ -218,6 +218,12 @@ def test_values_are_written_the_same_on_both_sides() -> None:
         canonical(datetime(2026, 10, 5))  # noqa: DTZ001
 
 
+def test_what_a_line_leaves_open_counts_as_not_being_there() -> None:
+    """The source tells a column of some lines only; the store has it of all of them."""
+    assert canonical([{"line_id": "4", "to_refund": None}]) == canonical([{"line_id": "4"}])
+    assert canonical([{"line_id": "4", "to_refund": False}]) != canonical([{"line_id": "4"}])
+
+
 # -- findings
 
 
