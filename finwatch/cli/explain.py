@@ -123,7 +123,7 @@ def explain(client: Client, settings: Settings, wanted: str) -> dict[str, Any]:
         ],
         "timeline": timeline,
         "links": _links(settings.odoo.url, timeline),
-        "recomputed": _compared(finding)
+        "recomputed": _not_from_the_log(finding)
         if finding["detector"] == RECONCILIATION
         else _recomputed(client, settings, finding),
     }
@@ -219,7 +219,7 @@ def _links(url: str, timeline: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{url.rstrip('/')}/web#id={record}&model={model}&view_type=form" for model, record in records]
 
 
-def _compared(finding: Mapping[str, Any]) -> dict[str, Any]:
+def _not_from_the_log(finding: Mapping[str, Any]) -> dict[str, Any]:
     """A finding of the reconciliation rests on what Odoo held when it was read, which the log does not say."""
     again = "finwatch reconcile" + (" --log" if finding["rule"] == LOG_RULE else "")
     return {

@@ -742,13 +742,9 @@ def _count_exception(view: View, subject: Subject, counts: Tally, name: str, cou
     """``counted``: company, severity, whether it is a finding, and due time; rows from before had no due time."""
     company, severity, finding, *due = counted.split("|")
     label = f"{subject.entity}|{company}|{name}|{severity}"
-    tally.add(counts, f"exceptions_open|{label}", number)
-    tally.add(counts, f"exception_rate_stock#n|{subject.entity}|{company}|{name}", number)
+    tally.count_exception(view, subject.source, counts, label, due, number)
     if finding:
         tally.add(counts, f"findings_open|{findings.EXCEPTIONS}|{name}|{severity}", number)
-    if due and due[0]:
-        count = tally.due_open if number > 0 else tally.due_closed
-        count(view, subject.source, counts, int(due[0]), label)
 
 
 def _recount_clock(counts: Tally, was: str, now: str) -> str:

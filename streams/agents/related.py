@@ -33,24 +33,14 @@ def publish_exception(view: View, source: str, counts: Tally, said: Said, findin
     due = "" if record.due_at is None else record.due_at
     now = f"{entity}|{company}|{kind}|{severity}|{due}" if finding.status in LIVE else ""
     if now != said.excepted:
-        if said.excepted:
-            _count(view, source, counts, said.excepted, -1)
-        if now:
-            _count(view, source, counts, now, 1)
+        for counted, number in ((said.excepted, -1), (now, 1)):
+            if counted:
+                # Rows from before had no due time behind the severity.
+                parts = counted.split("|")
+                tally.count_exception(view, source, counts, "|".join(parts[:4]), parts[4:], number)
         said.excepted = now
     in_cohort = finding.status != "retracted"
     if said.in_cohort != in_cohort:
         said.in_cohort = in_cohort
         day, number = said.entered // DAY, 1 if in_cohort else -1
         windows.count_apart(view, source, counts, day, entity, kind, policy, finding.updated_at, number)
-
-
-def _count(view: View, source: str, counts: Tally, excepted: str, number: int) -> None:
-    """``excepted``: entity, company, type, severity and due time; rows from before had no due time."""
-    entity, company, kind, severity, *due = excepted.split("|")
-    label = f"{entity}|{company}|{kind}|{severity}"
-    tally.add(counts, f"exceptions_open|{label}", number)
-    tally.add(counts, f"exception_rate_stock#n|{entity}|{company}|{kind}", number)
-    if due and due[0]:
-        count = tally.due_open if number > 0 else tally.due_closed
-        count(view, source, counts, int(due[0]), label)

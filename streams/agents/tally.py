@@ -8,7 +8,7 @@ under, so a correction first takes away what it had added.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -125,14 +125,16 @@ def _count_start(view: View, source: str, tally: Tally, start: int, label: str, 
     view.put(days_key, days)
 
 
-def due_open(view: View, source: str, tally: Tally, due: int, label: str) -> None:
-    """Count an open exception under its due time. ``label``: entity, company, type and severity."""
-    _count_start(view, source, tally, due, f"{_DUE}{_BAR}{label}", 1)
+def count_exception(view: View, source: str, tally: Tally, label: str, due: Sequence[str], number: int) -> None:
+    """Count an open exception (``number`` 1), or take it away (-1): in the backlog, in its rate, under its due time.
 
-
-def due_closed(view: View, source: str, tally: Tally, due: int, label: str) -> None:
-    """Take away what was counted under its due time."""
-    _count_start(view, source, tally, due, f"{_DUE}{_BAR}{label}", -1)
+    ``label``: entity, company, type and severity. ``due``: its due time, if it has one, as it was kept beside the
+    label; rows from before due times were counted kept none.
+    """
+    add(tally, f"exceptions_open{_BAR}{label}", number)
+    add(tally, f"exception_rate_stock#n{_BAR}{label.rpartition(_BAR)[0]}", number)
+    if due and due[0]:
+        _count_start(view, source, tally, int(due[0]), f"{_DUE}{_BAR}{label}", number)
 
 
 def kpis(view: View, now: Mapping[str, int], policy_of: Callable[[str], Policy]) -> Iterator[Kpi]:

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from finwatch.domain.matching.chain import Bill, Order, OrderLine
 from finwatch.domain.matching.compare import Compared, billed, name_of
-from finwatch.domain.matching.units import in_company
+from finwatch.domain.matching.whole_bills import of_bill
 from finwatch.domain.policy.matching import MatchingSection, Tolerance
-from finwatch.domain.verdicts import Verdict, money, percent
+from finwatch.domain.verdicts import Verdict, percent
 
 _MILLION = 1_000_000
 
@@ -69,25 +69,10 @@ def _verdict(rule: str, side: str, order: Order, bill: Bill, found: list[tuple[O
     amount = sum(
         (Decimal(c.price - line.price) * c.quantity / _MILLION * c.to_bill for line, c in found), start=Decimal(0)
     )
-    at_risk = money(round(amount))
-    return Verdict(
-        rule,
-        (bill.key, order.key),
-        [bill.key, order.key],
-        "bill",
-        order.company_id,
-        bill.at,
-        bill.at,
-        [
-            f"{name_of(order, line)}: the billed price is {percent(c.price - line.price, line.price)} {side} "
-            "the order's."
-            if line.price
-            else f"{name_of(order, line)}: it was ordered at no price."
-            for line, c in found
-        ],
-        [order.event_id, bill.event_id],
-        at_risk,
-        bill.currency,
-        company_amount=in_company(at_risk, bill.rate),
-        entered=bill.at,
+    reasons = (
+        f"{name_of(order, line)}: the billed price is {percent(c.price - line.price, line.price)} {side} the order's."
+        if line.price
+        else f"{name_of(order, line)}: it was ordered at no price."
+        for line, c in found
     )
+    return of_bill(rule, order, bill, round(amount), *reasons)

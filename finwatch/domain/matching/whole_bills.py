@@ -1,4 +1,4 @@
-"""What is said of a whole bill against an order, as one verdict."""
+"""What is said of a bill against an order, as one verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def billed(bill: Bill) -> int:
     return sum(round(line.quantity * line.price / _MILLION) for line in bill.lines)
 
 
-def of_bill(rule: str, order: Order, bill: Bill, amount: int, reason: str) -> Verdict:
+def of_bill(rule: str, order: Order, bill: Bill, amount: int, *reasons: str) -> Verdict:
     """A verdict on a bill of an order. `amount`: what is at risk, in millionths of the bill's currency."""
     at_risk = money(amount)
     return Verdict(
@@ -25,7 +25,7 @@ def of_bill(rule: str, order: Order, bill: Bill, amount: int, reason: str) -> Ve
         order.company_id,
         bill.at,
         bill.at,
-        [reason],
+        list(reasons),
         [order.event_id, bill.event_id],
         at_risk,
         bill.currency,
